@@ -1,0 +1,46 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: help demo test check slow lint types smoke benchmark lock clean
+
+help:  ## show the verbs
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
+
+$(READY): requirements.lock setup.cfg pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(READY)
+
+demo: $(READY)  ## search, train, export, serve and ask on simulated X-ray images
+	$(BIN)/python tools/examples/demo.py
+
+test: $(READY)  ## the tests
+	$(BIN)/python -m pytest -q
+
+slow: $(READY)  ## the tests that take longer
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)  ## style and import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(READY)  ## static types
+	$(BIN)/basedpyright
+
+check: lint types test  ## everything that must hold before a commit
+
+smoke: $(READY)  ## every shipped search setting, shrunk
+	for file in search/*.toml; do $(BIN)/python -m tfmedcai.search --settings $$file --smoke --fresh --output build/smoke || exit 1; done
+
+benchmark: $(READY)  ## speed: TOPIC=snap
+	$(BIN)/python tools/benchmark.py $(or $(TOPIC),snap)
+
+lock: $(READY)  ## write down the versions that are installed
+	$(BIN)/python -m pip freeze --exclude-editable > requirements.lock
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) build

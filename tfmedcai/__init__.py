@@ -1,0 +1,3 @@
+"""Search, train, export and serve networks for computer-assisted intervention and medical imaging."""
+
+__version__ = "0.1.0"

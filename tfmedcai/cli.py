@@ -1,0 +1,94 @@
+"""What every command shares: settings from a file and from options, one-line errors, quiet TensorFlow."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import tyro
+from pydantic import ValidationError
+
+from tfmedcai import registry
+from tfmedcai.config import Settings, check_names, explain, read_settings
+from tfmedcai.runs import open_run
+
+Command = TypeVar("Command")
+SETTINGS_OPTION = "--settings"
+RUN_OPTION = "--run"
+
+
+@dataclass(frozen=True)
+class SettingsOptions:
+    """Options of a command that takes settings."""
+
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
+    settings_file: Annotated[Path | None, tyro.conf.arg(name=SETTINGS_OPTION[2:])] = None
+    """TOML file with settings; options given beside it win"""
+    smoke: bool = False
+    """shrink all sizes to try the whole way in a minute"""
+    traceback: bool = False
+    """show where an error was raised"""
+
+
+def main(command: type[Command], act: Callable[[Command], None], argv: Sequence[str] | None = None) -> None:
+    """Reads a command's options and runs it; ends the process with exit code 2 and one line on a user's error.
+
+    Args:
+        command: a dataclass whose fields are the options; the class docstring is the help text.
+        act: what the command does.
+        argv: the arguments; those of the process by default.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "--list" in arguments:
+        print_names()
+        return
+    with_traceback = "--traceback" in arguments
+    try:
+        act(_parse(command, arguments))
+    except (ValueError, OSError) as error:
+        if with_traceback:
+            raise
+        fail(error)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def fail(error: Exception) -> None:
+    """Prints a user's error as one line and ends the process with exit code 2."""
+    message = explain(error) if isinstance(error, ValidationError) else str(error)
+    first, *more = message.strip().splitlines() or [type(error).__name__]
+    print(f"error: {first}{' (--traceback shows more)' if more else ''}", file=sys.stderr)
+    sys.exit(2)
+
+
+def print_names() -> None:
+    """Prints the names of all tasks, spaces, oracles, networks."""
+    for kind in registry.KINDS:
+        print(f"{kind:9} {', '.join(registry.names(kind))}")
+
+
+def _parse(command: type[Command], arguments: list[str]) -> Command:
+    if not issubclass(command, SettingsOptions):
+        return tyro.cli(command, args=arguments, use_underscores=True)
+    file, run = _value_of(SETTINGS_OPTION, arguments), _value_of(RUN_OPTION, arguments)
+    settings = read_settings(Path(file)) if file else open_run(Path(run))[1] if run else Settings()
+    parsed = tyro.cli(command, args=arguments, default=command(settings=settings), use_underscores=True)
+    check_names(parsed.settings)
+    if not parsed.smoke:
+        return parsed
+    from dataclasses import replace
+
+    return replace(parsed, settings=parsed.settings.smoke())
+
+
+def _value_of(option: str, arguments: list[str]) -> str | None:
+    for place, argument in enumerate(arguments):
+        if argument == option and place + 1 < len(arguments):
+            return arguments[place + 1]
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+    return None

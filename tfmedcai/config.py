@@ -1,0 +1,220 @@
+"""The settings of a run: typed, validated before TensorFlow is imported, read from TOML."""
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+
+from tfmedcai import registry
+
+Instrument = Literal["screw", "guide_wire", "drill", "robot"]
+
+
+class Table(BaseModel):
+    """A table of settings: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PoseSettings(Table):
+    """Data and protocol of instrument pose estimation in X-ray images."""
+
+    dataset: Literal["simulated", "i3posnet"] = Field("simulated", description="where the images come from")
+    folder: Path | None = Field(None, description="folder of the published i3PosNet dataset (dataset = i3posnet)")
+    invert: bool = Field(False, description="invert intensities of a dataset on disk (metal bright to metal dark)")
+    instrument: Instrument = Field("screw", description="instrument whose pose is estimated")
+    images: PositiveInt = Field(1000, description="images for training, validation and model selection together")
+    evaluation_images: PositiveInt = Field(100, description="unseen images, of subjects never trained on")
+    image_size: tuple[PositiveInt, PositiveInt] = Field((512, 512), description="height and width of an image [px]")
+    pixel_mm: PositiveFloat = Field(0.25, description="pixel pitch of the simulated detector [mm]")
+    domain_randomisation: float = Field(0.0, ge=0, le=1, description="strength of the random changes of appearance")
+    augmentation: PositiveInt = Field(20, description="patches cut from each training image (static augmentation)")
+    draws: PositiveInt = Field(10, description="disturbed start poses for each evaluation image")
+    iterations: tuple[PositiveInt, ...] = Field((1, 3), description="iterations of crop, network and pose to report")
+
+
+class SnapSettings(Table):
+    """The SNAP language."""
+
+    max_length: PositiveInt = Field(12, description="longest program [symbols]")
+    underflow: Literal["noop", "reject"] = Field("noop", description="what merge and switch do on a stack of one")
+
+
+class SnapNetSettings(Table):
+    """The network made of one repeated SNAP block."""
+
+    filters: PositiveInt = Field(24, description="features before the central pooling; twice as many behind it")
+    blocks: tuple[PositiveInt, PositiveInt] = Field((4, 4), description="blocks before and behind the pooling")
+    search_filters: PositiveInt = Field(24, description="features before the pooling, while searching")
+    search_blocks: tuple[PositiveInt, PositiveInt] = Field((2, 2), description="blocks, while searching")
+
+
+class Fit(Table):
+    """How a network is fitted."""
+
+    optimizer: Literal["adam", "rmsprop"] = Field("adam", description="optimiser")
+    learning_rate: PositiveFloat = Field(1e-3, description="learning rate at the start")
+    schedule: Literal["constant", "cosine", "step"] = Field("cosine", description="course of the learning rate")
+    decay_epochs: PositiveInt = Field(35, description="step schedule: a tenth of the rate after so many [epochs]")
+    batch_size: PositiveInt = Field(64, description="patches in a batch")
+
+
+class SearchFit(Fit):
+    """How a candidate is fitted during the search."""
+
+    epochs: PositiveInt = Field(20, description="epochs of a candidate")
+
+
+class TrainingSettings(Fit):
+    """How the found architecture is trained from scratch."""
+
+    epochs: PositiveInt = Field(80, description="epochs of the found network and of the hand-made one")
+    baseline: str | None = Field("i3posnet", description="hand-made network trained on the same data and epochs")
+
+
+class SearchSettings(Table):
+    """The budget of a search."""
+
+    trials: PositiveInt = Field(100, description="architectures to score, for each oracle and seed")
+    baseline: str | None = Field("random", description="oracle given the same budget, for comparison")
+    max_failures: PositiveInt = Field(5, description="failed trials in a row that stop the search")
+    fit: SearchFit = SearchFit()
+
+
+class LatentSettings(Table):
+    """The latent oracle: auto-encoder, value estimator, gradient ascent (AutoSNAP, sections 2.3 and 2.4)."""
+
+    initial: PositiveInt = Field(100, description="random architectures scored first")
+    per_round: PositiveInt = Field(100, description="architectures proposed after each fit of the auto-encoder")
+    latent_size: PositiveInt = Field(16, description="dimensions of the latent space")
+    lstm_units: PositiveInt = Field(64, description="units of each LSTM, a direction")
+    fit_steps: PositiveInt = Field(2000, description="training steps of the auto-encoder in a round")
+    batch_size: PositiveInt = Field(64, description="sequences in a training step")
+    learning_rate: PositiveFloat = Field(1e-3, description="Adam's learning rate")
+    ascent_steps: PositiveInt = Field(50, description="gradient steps before a random restart")
+    step_size: PositiveFloat = Field(0.05, description="length of a step in the latent space")
+
+
+class HyperbandSettings(Table):
+    """The Hyperband oracle."""
+
+    max_epochs: PositiveInt = Field(20, description="epochs of the longest rung")
+    factor: PositiveInt = Field(3, ge=2, description="reduction from rung to rung")
+
+
+class Settings(Table):
+    """All settings of a run. Every number is here; nothing is set by environment variables."""
+
+    task: str = Field("pose", description="what is learnt (see --list)")
+    space: str = Field("snap", description="set of architectures searched (see --list)")
+    oracle: str = Field("latent", description="what proposes the next architecture (see --list)")
+    seed: int = Field(0, ge=0, description="seed of data, weights and proposals")
+    seeds: PositiveInt = Field(1, description="repetitions with seed, seed + 1, ...")
+    pose: PoseSettings = PoseSettings()
+    snap: SnapSettings = SnapSettings()
+    snapnet: SnapNetSettings = SnapNetSettings()
+    search: SearchSettings = SearchSettings()
+    latent: LatentSettings = LatentSettings()
+    hyperband: HyperbandSettings = HyperbandSettings()
+    training: TrainingSettings = TrainingSettings()
+    baseline: Fit = Field(Fit(), description="fit of the hand-made network")
+
+    def all_seeds(self) -> range:
+        """Returns the seeds of the repetitions.
+
+        >>> list(Settings(seed=3, seeds=2).all_seeds())
+        [3, 4]
+        """
+        return range(self.seed, self.seed + self.seeds)
+
+    def digest(self) -> str:
+        """Returns eight hexadecimal digits that tell these settings from others."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:8]
+
+    def smoke(self) -> Self:
+        """Returns the same settings at the smallest size that still goes the whole way."""
+        return self.updated(
+            {
+                "seeds": 1,
+                "pose": {
+                    "images": 10,
+                    "evaluation_images": 2,
+                    "image_size": (192, 192),
+                    "augmentation": 2,
+                    "draws": 2,
+                    "iterations": (1, 2),
+                },
+                "snapnet": {"filters": 4, "blocks": (1, 1), "search_filters": 4, "search_blocks": (1, 1)},
+                "search": {"trials": 4, "fit": {"epochs": 1, "batch_size": 8}},
+                "latent": {"initial": 2, "per_round": 2, "lstm_units": 8, "fit_steps": 3},
+                "hyperband": {"max_epochs": 3},
+                "training": {"epochs": 1, "batch_size": 8},
+            }
+        )
+
+    def updated(self, changes: dict[str, Any]) -> Self:
+        """Returns these settings with the nested `changes`, validated again."""
+        return type(self).model_validate(_merged(self.model_dump(), changes))
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+    return merged
+
+
+def read_settings(path: Path) -> Settings:
+    """Reads and validates a settings file.
+
+    Args:
+        path: a TOML file.
+
+    Raises:
+        ValueError: if the file is missing, is not TOML, has an unknown key or a value out of range; the message
+            names the file, the key, what was expected and what came.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot read this settings file ({error.strerror}).") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file: {error}.") from error
+    try:
+        settings = Settings.model_validate(values)
+        check_names(settings)
+    except ValidationError as error:
+        raise ValueError(f"{path}: {explain(error)}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return settings
+
+
+def check_names(settings: Settings) -> None:
+    """Checks that task, space, oracles and networks named in the settings are installed.
+
+    Raises:
+        ValueError: naming the unknown word, the known ones and the nearest.
+    """
+    asked = [("tasks", settings.task), ("spaces", settings.space), ("oracles", settings.oracle)]
+    asked += [("oracles", settings.search.baseline), ("networks", settings.training.baseline)]
+    for kind, name in asked:
+        if name is not None:
+            registry.check(kind, name)
+
+
+def explain(error: ValidationError) -> str:
+    """Returns a validation error as one line: the first problem, with the nearest known key for an unknown one."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        table: Any = Settings
+        for part in first["loc"][:-1]:
+            table = table.model_fields[part].annotation
+        return f"unknown setting `{key}`.{registry.did_you_mean(str(first['loc'][-1]), table.model_fields)}"
+    more = f" ({error.error_count() - 1} more like this)" if error.error_count() > 1 else ""
+    return f"setting `{key}`: {first['msg']}. Received {first['input']!r}.{more}"

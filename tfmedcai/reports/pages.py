@@ -1,0 +1,249 @@
+"""The report of a search: which sections it has, and what stands in each."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tfmedcai.reports import figures, summary, tables
+from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures, Preformatted, Report, Section
+from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, scored
+
+MOST_METRICS = 6  # training curves shown; loss first, then in the order recorded
+
+
+@dataclass(frozen=True)
+class RunData:
+    """All that the report of a search shows, as plain Python and numpy values; whoever calls reads the files."""
+
+    title: str
+    task: str
+    objective: Objective = SCORE
+    oracle: str | None = None  # the oracle whose best trial is the result; None: the best of all
+    trials: Sequence[Row] = ()  # rows of trials.jsonl
+    rounds: Sequence[Row] = ()  # rows of rounds.jsonl
+    evaluations: Sequence[Row] = ()  # contents of evaluation.json, one a network and seed
+    hand_made: str | None = None  # `model` of the hand-made network among the evaluations
+    cases: Mapping[str, np.ndarray] | None = None  # contents of cases.npz of the best network
+    hand_made_cases: Mapping[str, np.ndarray] | None = None  # the same of the hand-made network
+    histories: Mapping[str, Sequence[Mapping[str, Sequence[float]]]] = field(default_factory=dict)
+    settings_text: str = ""
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    draw_best: Callable[[Axes], None] | None = None  # draws the best block into empty axes
+
+
+def search_report(data: RunData) -> Report:
+    """Puts the report of a search together; what is missing is said in its place.
+
+    Args:
+        data: what the run left, with units as in the row formats (mm, deg at the face; poses in px and rad).
+
+    Returns:
+        The report, for `tfmedcai.reports.html.write_report`.
+    """
+    sections = [
+        Section("Summary", _summary(data)),
+        Section("Search", _search(data)),
+        Section("Best block", _block(data)),
+        Section("Pose errors", _errors(data)),
+        Section("Cases", _cases(data)),
+        Section("Training", _training(data)),
+        Section("Trials", _trials(data)),
+        Section("Settings and environment", _settings(data)),
+    ]
+    lead = "Architecture search" + (f" with the {data.oracle} oracle" if data.oracle else "")
+    return Report(data.title, sections, f"{lead} for the task {data.task}.")
+
+
+def _summary(data: RunData) -> list[Part]:
+    found = summary.counts(data.trials)
+    in_trials, in_fits = summary.seconds(data.trials, data.rounds)
+    best = summary.best_trial(data.trials, data.objective, data.oracle)
+    items: list[tuple[str, str]] = []
+    if best:
+        size = best.get("parameters")
+        items = [
+            ("Best architecture", str(best.get("architecture") or "(empty)")),
+            ("Its score", f"{best['score']:.4g}"),
+            ("Its parameters", f"{size:,}" if size else "-"),
+            ("Found by", f"{best.get('oracle')}, seed {best.get('seed')}, trial {best.get('trial')}"),
+        ]
+    items += [
+        ("Trials", f"{found['trained']:,} trained, {found['cache']:,} from the cache, {found['failed']:,} failed"),
+        ("Task", data.task),
+        ("Objective", f"{data.objective.label}, {data.objective.direction}imised"),
+        ("Time in trials, all seeds", summary.duration(in_trials)),
+    ]
+    if in_fits:
+        items.append(("Time in value-estimator fits", summary.duration(in_fits)))
+    parts: list[Part] = [Facts(items, code=("Best architecture",))]
+    sentences = [summary.compare_searches(data.trials, data.objective)]
+    if not best:
+        sentences.insert(0, "No architecture was scored." if data.trials else "No trial has ended yet.")
+    sentences.append(summary.compare_networks(data.evaluations, data.hand_made))
+    return parts + [Paragraph(text) for text in sentences if text]
+
+
+def _search(data: RunData) -> list[Part]:
+    if not data.trials:
+        return [Paragraph("No trial has ended yet.")]
+    if not scored(data.trials):
+        return [Paragraph("No architecture was scored, so there is no curve to draw.")]
+    seeds = max(len(of) for of in by_seed(data.trials).values())
+    spread = "Thin lines: seeds; thick line: their mean; band: lowest to highest." if seeds > 1 else "One seed."
+    comparison = summary.compare_searches(data.trials, data.objective)
+    pictures = [
+        Picture(
+            figures.progress(data.trials, data.objective),
+            f"Best score so far over the number of scored architectures. {spread} Repeated proposals of a seed "
+            "are not counted; crosses mark failed trials.",
+            "Best score so far of each oracle. " + (comparison or "There is no random search to compare with."),
+        ),
+        Picture(
+            figures.score_by_parameters(data.trials, data.objective),
+            "Score and number of parameters of every scored architecture; circles: no other one is both "
+            "smaller and better.",
+            f"Scatter of {data.objective.label} over parameters of {len(scored(data.trials))} scored trials.",
+        ),
+    ]
+    if rank_correlations(data.rounds):
+        return [Pictures([*pictures, _ranks(data)])]
+    return [Pictures(pictures), Paragraph(_no_ranks(data))]
+
+
+def _ranks(data: RunData) -> Picture:
+    lasts = [y[-1] for seeds in rank_correlations(data.rounds).values() for _, y in seeds.values()]
+    return Picture(
+        figures.rank_correlation(data.rounds),
+        "Rank correlation between the score that the value estimator had predicted and the score then measured, "
+        "by round: 1 is a perfect order, 0 none.",
+        f"Rank correlation by round; in the last round {np.mean(lasts):.2f} on average over the seeds.",
+    )
+
+
+def _no_ranks(data: RunData) -> str:
+    if data.rounds:
+        return "The value estimator was fitted, but no estimate has been checked against a score yet."
+    return "The search used no value estimator."
+
+
+def _block(data: RunData) -> list[Part]:
+    best = summary.best_trial(data.trials, data.objective, data.oracle)
+    if data.draw_best is None:
+        return [Paragraph("There is no drawing of the best architecture.")]
+    text = str(best.get("architecture") or "(empty)") if best else "best architecture"
+    picture = Picture(figures.block(data.draw_best), text, f"Graph of the block {text}", paper=True)
+    return [Pictures([picture])]
+
+
+def _errors(data: RunData) -> list[Part]:
+    if not data.evaluations:
+        parts: list[Part] = [Paragraph("No network has been evaluated yet.")]
+    else:
+        parts = [
+            tables.error_table(data.evaluations, data.hand_made),
+            tables.seed_table(data.evaluations),
+        ]
+    pictures = [picture for metric in ("position_mm", "angle_deg") if (picture := _histogram(data, metric))]
+    if pictures:
+        parts.insert(1, Pictures(pictures))
+    return parts
+
+
+def _histogram(data: RunData, metric: str) -> Picture | None:
+    named = ((_best_name(data), data.cases), (data.hand_made or "hand-made", data.hand_made_cases))
+    key = f"errors_{metric}"
+    errors = {name: np.asarray(cases[key], float) for name, cases in named if cases is not None and key in cases}
+    if not errors:
+        return None
+    words, unit = tables.metric_label(metric)
+    lost = sum(int((~np.isfinite(values)).sum()) for values in errors.values())
+    left_out = f" {lost} cases without a finite error are left out." if lost else ""
+    sizes = ", ".join(f"{name} {len(values)} cases" for name, values in errors.items())
+    return Picture(
+        figures.error_histogram(errors, f"{words} error [{unit}]"),
+        f"Distribution of the {words} error in {unit} ({sizes}).{left_out}",
+        f"Histogram of the {words} error in {unit}.",
+    )
+
+
+def _best_name(data: RunData) -> str:
+    names = [str(row["model"]) for row in data.evaluations if row["model"] != data.hand_made]
+    return names[0] if names else "best network"
+
+
+def _cases(data: RunData) -> list[Part]:
+    if data.cases is None or not len(data.cases.get("images", ())):
+        return [Paragraph("No cases were kept.")]
+    key = (
+        "Dashed red and crosses: prediction; green and circles: truth; dotted grey: the pose that the estimate "
+        "started from. Each picture is zoomed to the instrument."
+    )
+    return [Paragraph(key), Pictures([_case(data.cases, index) for index in range(len(data.cases["images"]))])]
+
+
+def _case(cases: Mapping[str, np.ndarray], index: int) -> Picture:
+    label = str(cases["label"][index])
+    errors = f"{_with_unit(cases['position_mm'][index], 'mm')}, {_with_unit(cases['angle_deg'][index], 'deg')}"
+    marks = figures.Marks(predicted=cases["landmarks_predicted"][index], true=cases["landmarks_true"][index])
+    poses = (cases[name][index] for name in ("true", "predicted", "start"))
+    return Picture(
+        figures.overlay(cases["images"][index], *poses, marks, f"{label}: {errors}"),
+        f"{label}: position error {errors.replace(', ', ', angle error ')}",
+        f"X-ray image of the {label} case with predicted, true and start pose; errors {errors}.",
+        bitmap=True,
+    )
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{tables.number(float(value), unit)} {unit}" if math.isfinite(value) else f"no {unit}"
+
+
+def _training(data: RunData) -> list[Part]:
+    keys = [key.removeprefix("val_") for seeds in data.histories.values() for seed in seeds for key in seed]
+    metrics = sorted(dict.fromkeys(key for key in keys if key != "epoch"), key=lambda key: key != "loss")
+    if not metrics:
+        return [Paragraph("No training history was kept.")]
+    seeds = max(len(of) for of in data.histories.values())
+    spread = f" Lines: mean of {seeds} seeds; bands: lowest to highest." if seeds > 1 else ""
+    pictures = [
+        Picture(
+            figures.training_curves(data.histories, metric),
+            f"{metric.replace('_', ' ').capitalize()} by epoch; dashed: training, solid: validation.{spread}",
+            f"Training curves of {metric.replace('_', ' ')} for {' and '.join(data.histories)}.",
+        )
+        for metric in metrics[:MOST_METRICS]
+    ]
+    return [Pictures(pictures)]
+
+
+def _trials(data: RunData) -> list[Part]:
+    if not data.trials:
+        return [Paragraph("No trial has ended yet.")]
+    failed = summary.failures(data.trials)
+    return [Paragraph(failed or "No trial failed."), tables.trial_table(data.trials, data.objective)]
+
+
+def _settings(data: RunData) -> list[Part]:
+    lines = [f"{name}: {value}" for name, value in _flat(data.environment)]
+    parts: list[Part] = []
+    if data.settings_text:
+        parts.append(Preformatted("Settings", data.settings_text))
+    if lines:
+        parts.append(Preformatted("Environment", "\n".join(lines)))
+    return parts or [Paragraph("Neither settings nor environment were recorded.")]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            pairs += _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, (list, tuple)):
+            pairs.append((prefix + str(name), ", ".join(str(item) for item in value)))
+        else:
+            pairs.append((prefix + str(name), str(value)))
+    return pairs

@@ -1,0 +1,220 @@
+"""The tables of a report: pose errors of the networks as in the papers, and every trial of a search."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfmedcai.reports.document import Body, Cell, Column, Table
+from tfmedcai.reports.series import Objective, Row, finite, scored
+
+DIGITS = {"mm": ".3f", "deg": ".2f"}
+UNITS = {"mm": "mm", "deg": "deg", "px": "px", "s": "s"}
+
+
+def metric_label(metric: str) -> tuple[str, str]:
+    """Splits the name of a metric into words and unit.
+
+    >>> metric_label("position_mm"), metric_label("dice")
+    (('position', 'mm'), ('dice', ''))
+    """
+    words, _, unit = metric.rpartition("_")
+    if words and unit in UNITS:
+        return words.replace("_", " "), UNITS[unit]
+    return metric.replace("_", " "), ""
+
+
+def number(value: float, unit: str = "") -> str:
+    """Writes a measured value with the digits usual for its unit.
+
+    >>> number(0.01678, "mm"), number(0.5249, "deg"), number(float("nan"), "mm")
+    ('0.017', '0.52', '-')
+    """
+    return format(value, DIGITS.get(unit, ".4g")) if math.isfinite(value) else "-"
+
+
+def by_model(evaluations: Iterable[Row]) -> dict[str, list[Row]]:
+    """Sorts evaluations by network, in order of appearance."""
+    groups: dict[str, list[Row]] = {}
+    for row in evaluations:
+        groups.setdefault(str(row["model"]), []).append(row)
+    return groups
+
+
+def pooled(statistics: Sequence[Mapping[str, float]]) -> tuple[float, float]:
+    """Computes mean and standard deviation of all errors from those of the seeds.
+
+    Args:
+        statistics: for each seed `mean`, `std` (around that mean) and `n`, the number of errors.
+
+    Returns:
+        Mean and standard deviation, in the unit of the errors; NaN without errors.
+
+    >>> pooled([{"mean": 1.0, "std": 0.0, "n": 2}, {"mean": 3.0, "std": 0.0, "n": 2}])
+    (2.0, 1.0)
+    """
+    n = np.asarray([s["n"] for s in statistics], float)
+    if not n.sum():
+        return math.nan, math.nan
+    mean = np.asarray([s["mean"] for s in statistics], float)
+    std = np.asarray([s["std"] for s in statistics], float)
+    centre = float((n * mean).sum() / n.sum())
+    return centre, math.sqrt(max(float((n * (std**2 + (mean - centre) ** 2)).sum() / n.sum()), 0.0))
+
+
+def between(values: Sequence[float], unit: str = "") -> str:
+    """Writes mean and standard deviation (n - 1) between seeds; with one seed there is no deviation.
+
+    >>> between([1.0, 2.0, 3.0], "mm"), between([1.0], "mm")
+    ('2.000 ± 1.000', 'one seed')
+    """
+    if len(values) < 2:
+        return "one seed"
+    return f"{number(float(np.mean(values)), unit)} ± {number(float(np.std(values, ddof=1)), unit)}"
+
+
+def error_table(evaluations: Sequence[Row], hand_made: str | None) -> Table:
+    """Tabulates the errors of each network at each number of iterations, over errors and between seeds.
+
+    Args:
+        evaluations: contents of evaluation.json, one a network and seed.
+        hand_made: name of the network that the others are compared with in size; None leaves the ratio out.
+
+    Returns:
+        A table with a body for each number of iterations and a row for each network.
+
+    Reference:
+        AutoSNAP, Table 2.
+    """
+    models = by_model(evaluations)
+    metrics = list(dict.fromkeys(m for row in evaluations for it in row["iterations"].values() for m in it))
+    columns = [Column("model"), Column("seeds", number=True)]
+    for metric in metrics:
+        words, unit = metric_label(metric)
+        group = f"{words} error [{unit}]" if unit else words
+        names = ("mean ± std", "median", "p95", "seeds: mean ± std")
+        columns += [Column(name, number=True, group=group) for name in names]
+    columns += [Column("parameters", number=True), Column(f"ratio to {hand_made}", number=True)][
+        : 2 if hand_made else 1
+    ]
+    counts = sorted({key for row in evaluations for key in row["iterations"]}, key=int, reverse=True)
+    bodies = []
+    for count in counts:
+        rows = [
+            [model, len(rows), *_errors(rows, count, metrics), *_size(rows, models, hand_made)]
+            for model, rows in models.items()
+            if any(count in row["iterations"] for row in rows)
+        ]
+        bodies.append(Body(rows, f"{count} iteration" + ("s" if int(count) != 1 else "")))
+    caption = (
+        "Absolute errors. Mean ± standard deviation over the errors of all seeds; median and p95 are means of the "
+        "seeds' medians and 95th percentiles; the last column of each group is the mean of the seeds' means ± their "
+        "standard deviation between seeds."
+    )
+    return Table(caption, columns, bodies)
+
+
+def _errors(rows: Sequence[Row], count: str, metrics: Sequence[str]) -> list[Cell]:
+    cells: list[Cell] = []
+    for metric in metrics:
+        unit = metric_label(metric)[1]
+        found = [row["iterations"].get(count, {}).get(metric) for row in rows]
+        seeds = [statistics for statistics in found if statistics]
+        if not seeds:
+            cells += [None] * 4
+            continue
+        mean, std = pooled(seeds)
+        median, p95 = (float(np.mean([s[key] for s in seeds])) for key in ("median", "p95"))
+        cells += [f"{number(mean, unit)} ± {number(std, unit)}", number(median, unit), number(p95, unit)]
+        cells.append(between([s["mean"] for s in seeds], unit))
+    return cells
+
+
+def mean_parameters(rows: Sequence[Row]) -> float:
+    """Returns the mean number of parameters of the networks of several seeds; NaN if none is known."""
+    sizes = [row["parameters"] for row in rows if finite(row.get("parameters"))]
+    return float(np.mean(sizes)) if sizes else math.nan
+
+
+def _size(rows: Sequence[Row], models: Mapping[str, list[Row]], hand_made: str | None) -> list[Cell]:
+    sizes = sorted({int(row["parameters"]) for row in rows if finite(row.get("parameters"))})
+    text = " to ".join(f"{size:,}" for size in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else None
+    if not hand_made:
+        return [text]
+    ratio = mean_parameters(rows) / mean_parameters(models.get(hand_made, []))
+    return [text, format(ratio, ".3g") if math.isfinite(ratio) else None]
+
+
+def seed_table(evaluations: Sequence[Row]) -> Table:
+    """Tabulates the evaluation of every network and seed with its architecture.
+
+    Args:
+        evaluations: contents of evaluation.json, one a network and seed.
+
+    Returns:
+        A table with a row for each network, seed and number of iterations.
+    """
+    metrics = list(dict.fromkeys(m for row in evaluations for it in row["iterations"].values() for m in it))
+    columns = [Column("model"), Column("seed", number=True), Column("iterations", number=True)]
+    columns += [
+        Column(f"{words} [{unit}]" if unit else words, number=True)
+        for words, unit in (metric_label(metric) for metric in metrics)
+    ]
+    columns += [Column(name, number=True) for name in ("images", "draws", "parameters")] + [Column("architecture")]
+    rows = []
+    for row in evaluations:
+        for count, errors in sorted(row["iterations"].items(), key=lambda item: int(item[0])):
+            cells: list[Cell] = [str(row["model"]), row.get("seed"), int(count)]
+            for metric in metrics:
+                one, unit = errors.get(metric), metric_label(metric)[1]
+                cells.append(f"{number(one['mean'], unit)} ± {number(one['std'], unit)}" if one else None)
+            cells += [row.get("images"), row.get("draws"), row.get("parameters"), row.get("architecture") or "-"]
+            rows.append(cells)
+    return Table("Each seed: mean ± standard deviation over its errors.", columns, [Body(rows)])
+
+
+def trial_table(trials: Sequence[Row], objective: Objective) -> Table:
+    """Tabulates all trials, best first, failed ones last; the reader sorts and filters it.
+
+    Args:
+        trials: rows of trials.jsonl.
+        objective: gives name, unit and direction of the score.
+
+    Returns:
+        A table with a row for each trial.
+    """
+    columns = [
+        Column("oracle", choices=True),
+        Column("seed", number=True, choices=True),
+        Column("trial", number=True),
+        Column("state", choices=True),
+        Column("architecture"),
+        Column(objective.name, number=True, digits="#.4g"),
+        Column("parameters", number=True),
+        Column("seconds", number=True, digits=".1f"),
+        Column("source", choices=True),
+        Column("reason"),
+    ]
+    ranked = sorted(scored(trials), key=lambda row: row["score"], reverse=objective.direction == "max")
+    known = {id(row) for row in ranked}
+    rows = [_trial(row) for row in [*ranked, *(row for row in trials if id(row) not in known)]]
+    caption = f"All trials, best {objective.label} first, failed ones last. A heading sorts; the fields above filter."
+    return Table(caption, columns, [Body(rows)], row_header=2, interactive=True)
+
+
+def _trial(row: Mapping[str, Any]) -> list[Cell]:
+    time = row.get("time") or {}
+    seconds = time.get("seconds")
+    return [
+        row.get("oracle"),
+        row.get("seed"),
+        row.get("trial"),
+        row.get("state"),
+        row.get("architecture") or "(empty)",
+        row.get("score"),
+        row.get("parameters"),
+        float(seconds) if finite(seconds) else None,
+        row.get("source"),
+        row.get("reason") or "",
+    ]

@@ -1,0 +1,1 @@
+"""Cameras, poses, virtual landmarks and patches: pure functions without weights."""

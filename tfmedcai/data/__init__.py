@@ -1,0 +1,1 @@
+"""Readers of published data sets and of single images, and their splits."""

@@ -1,0 +1,1 @@
+"""Procedural images with exact labels, so that everything runs without a download."""

@@ -1,0 +1,71 @@
+"""Inputs as people write them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
+
+from tfmedcai.serving.values import read_input, to_json
+
+
+def info(dtype: int, *sizes: int) -> TensorInfo:
+    return TensorInfo(dtype=dtype, tensor_shape={"dim": [{"size": size} for size in sizes]})
+
+
+EXPECTED = {
+    "image": info(types_pb2.DT_FLOAT, -1, -1, -1, 1),
+    "colour": info(types_pb2.DT_UINT8, -1, -1, -1, 3),
+    "float_colour": info(types_pb2.DT_FLOAT, -1, -1, -1, 3),
+    "grey": info(types_pb2.DT_FLOAT, -1, -1, -1),
+    "number": info(types_pb2.DT_INT32),
+    "text": info(types_pb2.DT_STRING, -1),
+    "any": TensorInfo(dtype=types_pb2.DT_FLOAT, tensor_shape={"unknown_rank": True}),
+}
+
+
+def test_picture_becomes_a_batch_of_one_in_the_signatures_type(tmp_path):
+    pixels = np.arange(12, dtype=np.uint8).reshape(3, 4) * 20
+    Image.fromarray(pixels).save(tmp_path / "grey.png")
+    Image.fromarray(np.stack([pixels] * 3, -1)).save(tmp_path / "colour.png")
+    _, image = read_input(f"image={tmp_path / 'grey.png'}", EXPECTED)
+    assert (image.shape, image.dtype) == ((1, 3, 4, 1), np.float32)
+    np.testing.assert_allclose(image[0, :, :, 0], pixels / 255, rtol=1e-6)
+    assert read_input(f"image={tmp_path / 'colour.png'}", EXPECTED)[1].shape == (1, 3, 4, 1)
+    assert read_input(f"grey={tmp_path / 'grey.png'}", EXPECTED)[1].shape == (1, 3, 4)
+    _, colour = read_input(f"colour={tmp_path / 'colour.png'}", EXPECTED)
+    assert np.array_equal(colour[0, :, :, 1], pixels)
+    _, colour = read_input(f"float_colour={tmp_path / 'colour.png'}", EXPECTED)
+    np.testing.assert_allclose(colour[0, :, :, 2], pixels / 255, rtol=1e-6)
+
+
+def test_sixteen_bit_picture_is_scaled_by_its_own_range(tmp_path):
+    Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(tmp_path / "deep.png")
+    assert read_input(f"image={tmp_path / 'deep.png'}", EXPECTED)[1].max() == 1.0
+
+
+def test_array_numbers_and_text(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((5, 6, 1)))
+    assert read_input(f"image={tmp_path / 'a.npy'}", EXPECTED)[1].shape == (1, 5, 6, 1)
+    number = read_input("number=3", EXPECTED)[1]
+    assert (number.shape, number.dtype, int(number)) == ((), np.int32, 3)
+    assert read_input("text=a=b", EXPECTED)[1].tolist() == [b"a=b"]
+    assert read_input("any=1,2", EXPECTED)[1].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nope=1", "NAME one of"),
+        ("image", "NAME=VALUE"),
+        ("number=abc", r"a file \(\.npy, .*or numbers. Received 'abc'"),
+    ],
+)
+def test_what_cannot_be_read_is_named(text, message):
+    with pytest.raises(ValueError, match=message):
+        read_input(text, EXPECTED)
+
+
+def test_json_of_half_precision_and_bytes():
+    assert to_json(np.array([[0.5]], np.float16)) == [[0.5]]
+    assert to_json(np.array(b"a", object)) == {"b64": "YQ=="}

@@ -1,0 +1,146 @@
+"""The commands `export`, `serve` and `ask` of `python -m tfmedcai.serving`."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from tfmedcai import cli
+from tfmedcai.runs import open_run, read_json
+from tfmedcai.serving.options import ServerOptions
+
+# Nothing of TensorFlow up here: `--help` answers at once.
+
+
+@dataclass(frozen=True)
+class Export:
+    """Writes the best trained network of a run as the next version of its served model."""
+
+    run: Path
+    """run folder with trained networks"""
+    output: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """the model's folder; `export` in the run folder by default"""
+    version: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """number of the version; the next free one by default"""
+    traceback: bool = False
+    """show where an error was raised"""
+
+
+@dataclass(frozen=True)
+class Serve(ServerOptions):
+    """Serves exported models over gRPC, as tensorflow_model_server does. Ends on SIGTERM or Ctrl-C."""
+
+    model_name: str = "default"
+    """name that clients ask for, with --model_base_path"""
+    model_base_path: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """the model's folder: the newest version in it is served"""
+    model_config_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """TensorFlow Serving's text file with several models, versions and labels, instead of --model_base_path"""
+    traceback: bool = False
+    """show where an error was raised"""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Asks a server for one prediction and prints the outputs as JSON."""
+
+    model: str
+    """name of the model"""
+    input: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME=VALUE")] = field(
+        default_factory=tuple
+    )
+    """an input: NAME=file.npy, NAME=file.png (or DICOM) or NAME=1.5,2,3; repeatable. Missing axes of size 1 are added.
+    A picture for a float input is scaled to [0, 1]"""
+    address: str = "127.0.0.1:8500"
+    """host and port of the server"""
+    signature: str = "serving_default"
+    """what to ask for"""
+    version: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
+    """version of the model; the newest by default"""
+    timeout: float = 60.0
+    """seconds to wait"""
+    traceback: bool = False
+    """show where an error was raised"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """Exports trained networks, serves them, and asks the server."""
+
+    verb: tyro.conf.OmitSubcommandPrefixes[tyro.conf.OmitArgPrefixes[Export | Serve | Ask]]
+
+
+def act(command: Command) -> None:
+    """Carries out a verb."""
+    match command.verb:
+        case Export():
+            export(command.verb)
+        case Serve():
+            serve(command.verb)
+        case Ask():
+            ask(command.verb)
+
+
+def export(verb: Export) -> Path:
+    """Exports the first trained network of a run, with its task's signatures, and prints where it lies.
+
+    Raises:
+        ValueError: if the run has no trained network, or the written model fails a check.
+        OSError: if a file cannot be read or the folder not be written to.
+    """
+    run, settings = open_run(verb.run)
+    trained = run.trained()
+    if not trained:
+        raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
+    card = {"task": settings.task} | read_json(trained[0].card)
+    if trained[0].evaluation.exists():
+        card["evaluation"] = read_json(trained[0].evaluation)
+
+    import keras
+
+    from tfmedcai.serving.export import export as write
+    from tfmedcai.tasks.task import make_task
+
+    model: Any = keras.saving.load_model(trained[0].model, compile=False)
+    folder = verb.output or run.exported
+    version = write(make_task(settings).signatures(model), folder, card=card, version=verb.version)
+    print(version)
+    return version
+
+
+def serve(verb: Serve) -> None:
+    """Serves models until the process is asked to end.
+
+    Raises:
+        ValueError: if the options contradict each other or a model cannot be loaded.
+        OSError: if a file cannot be read or the port not be listened on.
+    """
+    from tfmedcai.serving import server
+
+    sources = server.sources_from(verb.model_name, verb.model_base_path, verb.model_config_file)
+    server.serve(sources, verb)
+
+
+def ask(verb: Ask) -> None:
+    """Prints the outputs of one prediction as JSON; bytes as `{"b64": ...}`, as TensorFlow Serving's REST does.
+
+    Raises:
+        ValueError: if an input cannot be read, or the server refuses the request.
+    """
+    from tfmedcai.serving.client import Client
+    from tfmedcai.serving.values import read_input, to_json
+
+    with Client(verb.address) as client:
+        signatures = client.metadata(verb.model, verb.version, verb.timeout)
+        if verb.signature not in signatures:
+            raise ValueError(f"`signature` must be one of {sorted(signatures)}. Received {verb.signature!r}.")
+        expected = signatures[verb.signature].inputs
+        inputs = dict(read_input(text, expected) for text in verb.input)
+        outputs = client.predict(verb.model, inputs, verb.signature, verb.version, verb.timeout)
+    print(json.dumps({name: to_json(array) for name, array in sorted(outputs.items())}))
+
+
+if __name__ == "__main__":
+    cli.main(Command, act)

@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -23,7 +24,7 @@ RUN_OPTION = "--run"
 class SettingsOptions:
     """Options of a command that takes settings."""
 
-    settings: Annotated[Settings, tyro.conf.arg(name="")] = Settings()
+    settings: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
     settings_file: Annotated[Path | None, tyro.conf.arg(name=SETTINGS_OPTION[2:])] = None
     """TOML file with settings; options given beside it win"""
     smoke: bool = False
@@ -32,7 +33,7 @@ class SettingsOptions:
     """show where an error was raised"""
 
 
-def main(command: type[Command], act: Callable[[Command], None], argv: Sequence[str] | None = None) -> None:
+def main(command: type[Command], act: Callable[[Command], object], argv: Sequence[str] | None = None) -> None:
     """Reads a command's options and runs it; ends the process with exit code 2 and one line on a user's error.
 
     Args:
@@ -48,7 +49,7 @@ def main(command: type[Command], act: Callable[[Command], None], argv: Sequence[
     with_traceback = "--traceback" in arguments
     try:
         act(_parse(command, arguments))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         if with_traceback:
             raise
         fail(error)
@@ -71,18 +72,49 @@ def print_names() -> None:
         print(f"{kind:9} {', '.join(registry.names(kind))}")
 
 
+@contextmanager
+def progress(total: int, label: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+    """Shows one line of progress on a terminal, and plain lines elsewhere.
+
+    Args:
+        total: number of steps.
+        label: what is being done.
+        quiet: show nothing.
+
+    Yields:
+        A function to be called after each step with a short text.
+    """
+    if quiet:
+        yield lambda text: None
+    elif sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
+            job = bar.add_task(label, total=total, text="")
+            yield lambda text: bar.update(job, advance=1, text=text)
+    else:
+        steps = iter(range(1, sys.maxsize))
+        yield lambda text: print(f"{label}: {next(steps)}/{total} {text}", file=sys.stderr, flush=True)
+
+
 def _parse(command: type[Command], arguments: list[str]) -> Command:
     if not issubclass(command, SettingsOptions):
-        return tyro.cli(command, args=arguments, use_underscores=True)
+        return tyro.cli(command, prog=_program(), args=arguments, use_underscores=True)
     file, run = _value_of(SETTINGS_OPTION, arguments), _value_of(RUN_OPTION, arguments)
     settings = read_settings(Path(file)) if file else open_run(Path(run))[1] if run else Settings()
-    parsed = tyro.cli(command, args=arguments, default=command(settings=settings), use_underscores=True)
+    default = command(settings=settings)
+    parsed = tyro.cli(command, prog=_program(), args=arguments, default=default, use_underscores=True)
     check_names(parsed.settings)
-    if not parsed.smoke:
-        return parsed
-    from dataclasses import replace
+    return replace(parsed, settings=parsed.settings.smoke()) if parsed.smoke else parsed
 
-    return replace(parsed, settings=parsed.settings.smoke())
+
+def _program() -> str:
+    """How this process was called: `python -m tfmedcai.search`."""
+    path = Path(sys.argv[0])
+    name = path.parent.name if path.stem == "__main__" else path.stem
+    return f"python -m tfmedcai.{name}"
 
 
 def _value_of(option: str, arguments: list[str]) -> str | None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, V
 
 from tfmedcai import registry
 
+NO_BASELINE = "none"
 Instrument = Literal["screw", "guide_wire", "drill", "robot"]
 
 
@@ -29,8 +30,11 @@ class PoseSettings(Table):
     images: PositiveInt = Field(1000, description="images for training, validation and model selection together")
     evaluation_images: PositiveInt = Field(100, description="unseen images, of subjects never trained on")
     image_size: tuple[PositiveInt, PositiveInt] = Field((512, 512), description="height and width of an image [px]")
-    pixel_mm: PositiveFloat = Field(0.25, description="pixel pitch of the simulated detector [mm]")
-    domain_randomisation: float = Field(0.0, ge=0, le=1, description="strength of the random changes of appearance")
+    pixel_mm: PositiveFloat = Field(0.235, description="pixel pitch of the simulated detector [mm]")
+    resolution: tuple[PositiveFloat, PositiveFloat] = Field(
+        (0.12, 0.18), description="least and most that a pixel shows at the instrument's depth [mm/px]"
+    )
+    domain_randomisation: float = Field(0.3, ge=0, le=1, description="strength of the random changes of appearance")
     augmentation: PositiveInt = Field(20, description="patches cut from each training image (static augmentation)")
     draws: PositiveInt = Field(10, description="disturbed start poses for each evaluation image")
     iterations: tuple[PositiveInt, ...] = Field((1, 3), description="iterations of crop, network and pose to report")
@@ -50,6 +54,12 @@ class SnapNetSettings(Table):
     blocks: tuple[PositiveInt, PositiveInt] = Field((4, 4), description="blocks before and behind the pooling")
     search_filters: PositiveInt = Field(24, description="features before the pooling, while searching")
     search_blocks: tuple[PositiveInt, PositiveInt] = Field((2, 2), description="blocks, while searching")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters` and `blocks` of the network, while searching or at full size."""
+        if search:
+            return {"filters": self.search_filters, "blocks": self.search_blocks}
+        return {"filters": self.filters, "blocks": self.blocks}
 
 
 class Fit(Table):
@@ -72,14 +82,14 @@ class TrainingSettings(Fit):
     """How the found architecture is trained from scratch."""
 
     epochs: PositiveInt = Field(80, description="epochs of the found network and of the hand-made one")
-    baseline: str | None = Field("i3posnet", description="hand-made network trained on the same data and epochs")
+    baseline: str = Field("i3posnet", description="hand-made network given the same data and epochs, or none")
 
 
 class SearchSettings(Table):
     """The budget of a search."""
 
     trials: PositiveInt = Field(100, description="architectures to score, for each oracle and seed")
-    baseline: str | None = Field("random", description="oracle given the same budget, for comparison")
+    baseline: str = Field("random", description="oracle given the same budget, for comparison, or none")
     max_failures: PositiveInt = Field(5, description="failed trials in a row that stop the search")
     fit: SearchFit = SearchFit()
 
@@ -96,6 +106,12 @@ class LatentSettings(Table):
     learning_rate: PositiveFloat = Field(1e-3, description="Adam's learning rate")
     ascent_steps: PositiveInt = Field(50, description="gradient steps before a random restart")
     step_size: PositiveFloat = Field(0.05, description="length of a step in the latent space")
+
+
+class BayesianSettings(Table):
+    """KerasTuner's Bayesian optimisation."""
+
+    initial: PositiveInt = Field(20, description="random architectures scored first")
 
 
 class HyperbandSettings(Table):
@@ -118,6 +134,7 @@ class Settings(Table):
     snapnet: SnapNetSettings = SnapNetSettings()
     search: SearchSettings = SearchSettings()
     latent: LatentSettings = LatentSettings()
+    bayesian: BayesianSettings = BayesianSettings()
     hyperband: HyperbandSettings = HyperbandSettings()
     training: TrainingSettings = TrainingSettings()
     baseline: Fit = Field(Fit(), description="fit of the hand-made network")
@@ -151,6 +168,7 @@ class Settings(Table):
                 "snapnet": {"filters": 4, "blocks": (1, 1), "search_filters": 4, "search_blocks": (1, 1)},
                 "search": {"trials": 4, "fit": {"epochs": 1, "batch_size": 8}},
                 "latent": {"initial": 2, "per_round": 2, "lstm_units": 8, "fit_steps": 3},
+                "bayesian": {"initial": 2},
                 "hyperband": {"max_epochs": 3},
                 "training": {"epochs": 1, "batch_size": 8},
             }
@@ -164,7 +182,9 @@ class Settings(Table):
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
-        merged[key] = _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        merged[key] = (
+            _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        )
     return merged
 
 
@@ -203,7 +223,7 @@ def check_names(settings: Settings) -> None:
     asked = [("tasks", settings.task), ("spaces", settings.space), ("oracles", settings.oracle)]
     asked += [("oracles", settings.search.baseline), ("networks", settings.training.baseline)]
     for kind, name in asked:
-        if name is not None:
+        if name != NO_BASELINE:
             registry.check(kind, name)
 
 

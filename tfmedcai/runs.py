@@ -14,7 +14,7 @@ from typing import Any
 
 import tomli_w
 
-from tfmedcai.config import Settings, read_settings
+from tfmedcai.config import NO_BASELINE, Settings, read_settings
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -234,5 +234,5 @@ def environment() -> dict[str, Any]:
 
 def _found(run: Run, settings: Settings) -> str:
     rows = run.trials.read_text().count("\n") if run.trials.exists() else 0
-    oracles = len({settings.oracle, settings.search.baseline} - {None})
+    oracles = len({settings.oracle, settings.search.baseline} - {NO_BASELINE})
     return f"{rows} of {settings.search.trials * settings.seeds * oracles} trials found"

@@ -1,0 +1,144 @@
+"""The commands, one after the other on a shrunken run, and what they say to bad input."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tfmedcai import cli
+from tfmedcai.config import Settings
+from tfmedcai.evaluate import EvaluateOptions, evaluate
+from tfmedcai.journal import Journal
+from tfmedcai.predict import PredictOptions, predict
+from tfmedcai.report import ReportOptions, report
+from tfmedcai.runs import Run, open_run
+from tfmedcai.search.__main__ import SearchOptions, search
+from tfmedcai.train import TrainOptions, train
+
+TINY = Settings().smoke().updated({"search": {"baseline": "none", "trials": 2}, "pose": {"image_size": (128, 160)}})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    """A searched, trained and evaluated run."""
+    run = search(
+        SearchOptions(settings=TINY.updated({"oracle": "random"}), output=tmp_path_factory.mktemp("runs"), quiet=True)
+    )
+    settings = open_run(run.folder)[1]
+    train(TrainOptions(settings=settings, run=run.folder, quiet=True))
+    evaluate(EvaluateOptions(settings=settings, run=run.folder))
+    return run
+
+
+def says(capsys, options, act, *arguments) -> str:
+    """Runs a command that must fail; returns its one line."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(options, act, [str(argument) for argument in arguments])
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_a_run_holds_everything(run):
+    for path in (run.settings, run.environment, run.trials, run.progress, run.report):
+        assert path.stat().st_size > 0
+    assert len(Journal(run.trials).read()) == 2
+    best, baseline = run.best(0), run.baseline(0)
+    for folder in (best, baseline):
+        assert folder.model.exists() and folder.history.exists() and not folder.checkpoint.exists()
+    evaluation = json.loads(best.evaluation.read_text())
+    assert evaluation["images"] == 2
+    assert set(evaluation["iterations"]) == {"1", "2"}
+    assert evaluation["iterations"]["1"]["position_mm"]["n"] == 4
+    assert json.loads(baseline.evaluation.read_text())["model"] == "i3posnet"
+
+
+def test_a_second_search_says_what_is_there(run, capsys):
+    arguments = ("--settings", run.settings, "--output", run.folder.parent)
+    assert "2 of 2 trials found; `--resume` continues, `--fresh` starts anew" in says(
+        capsys, SearchOptions, search, *arguments
+    )
+
+
+def test_resume_trains_nothing_twice(run):
+    before = run.trials.read_text()
+    search(SearchOptions(settings=open_run(run.folder)[1], output=run.folder.parent, resume=True, quiet=True))
+    assert run.trials.read_text() == before
+
+
+def test_a_trained_network_is_not_trained_again_unasked(run, capsys):
+    assert "already trained" in says(capsys, TrainOptions, train, "--run", run.folder)
+
+
+def test_a_run_with_edited_settings_is_refused(run, tmp_path, capsys):
+    copy = tmp_path / run.folder.name
+    shutil.copytree(run.folder, copy)
+    text = (copy / "settings.toml").read_text()
+    (copy / "settings.toml").write_text(text.replace("max_failures = 5", "max_failures = 6"))
+    message = says(capsys, SearchOptions, search, "--settings", run.settings, "--output", tmp_path, "--resume")
+    assert "these are other settings than the run's" in message
+
+
+def test_a_damaged_journal_line_is_named(run, tmp_path, capsys):
+    copy = tmp_path / run.folder.name
+    shutil.copytree(run.folder, copy)
+    journal = copy / "trials.jsonl"
+    journal.write_text(journal.read_text().replace('"score": ', '"score": 9', 1))
+    message = says(capsys, SearchOptions, search, "--settings", run.settings, "--output", tmp_path, "--resume")
+    assert f"{journal}, line 1: this row is damaged" in message
+
+
+def test_predict_answers_and_draws(run, tmp_path, capsys):
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).uniform(size=(128, 160)).astype(np.float32))
+    picture = tmp_path / "answer.png"
+    arguments = ["--run", run.folder, "--image", tmp_path / "image.npy", "--pose", 80, 60, 20, "--picture", picture]
+    cli.main(PredictOptions, predict, [str(argument) for argument in arguments])
+    answer = json.loads(capsys.readouterr().out)
+    assert len(answer["pose"]) == 5
+    assert answer["start"] == pytest.approx([80, 60, 20, 0, 0.15])
+    assert np.shape(answer["landmarks"]) == (6, 2)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "pose", "expected"),
+    [
+        (np.ones((64, 64, 3), np.float32), (20, 20, 0), "image"),
+        (np.full((64, 64), np.nan, np.float32), (20, 20, 0), "NaN"),
+        (np.array([["a", "b"]]), (0, 0, 0), "image"),
+        (np.ones((64, 80), np.float32), (81, 20, 0), "must lie in the image of 80 x 64 px. Received x 81.0, y 20.0"),
+        (np.ones((64, 80), np.float32), (20, 20), "must be 3 to 5 numbers"),
+    ],
+)
+def test_predict_says_what_is_wrong_with_its_input(run, tmp_path, capsys, pixels, pose, expected):
+    np.save(tmp_path / "image.npy", pixels)
+    assert expected in says(
+        capsys, PredictOptions, predict, "--run", run.folder, "--image", tmp_path / "image.npy", "--pose", *pose
+    )
+
+
+def test_a_missing_data_set_is_named(tmp_path, capsys):
+    arguments = ("--pose.dataset", "i3posnet", "--pose.folder", tmp_path / "nowhere", "--output", tmp_path, "--smoke")
+    assert str(tmp_path / "nowhere") in says(capsys, SearchOptions, search, *arguments, "--quiet")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert "cannot write here" in says(capsys, SearchOptions, search, "--output", tmp_path / "file", "--smoke")
+
+
+def test_no_run_folder_is_said(tmp_path, capsys):
+    for options, act in ((TrainOptions, train), (EvaluateOptions, evaluate), (PredictOptions, predict)):
+        assert "not a run folder" in says(capsys, options, act, "--run", tmp_path)
+    assert "not a run folder" in says(capsys, ReportOptions, report, "--run", tmp_path)
+    assert "nothing to train" in says(capsys, TrainOptions, train)
+
+
+def test_a_dry_run_prints_sizes_and_writes_nothing(tmp_path, capsys):
+    cli.main(SearchOptions, search, ["--dry_run", "--smoke", "--output", str(tmp_path)])
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["candidate"]["parameters"] > 0
+    assert facts["full size"]["multiply_accumulates"] > 0
+    assert not any(tmp_path.iterdir())

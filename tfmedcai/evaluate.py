@@ -1,0 +1,81 @@
+"""Measures the trained networks of a run on the evaluation set and prints them as one table."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfmedcai.cli import SettingsOptions, main
+from tfmedcai.runs import ModelFolder, open_run, read_json, write_json, write_whole
+
+
+@dataclass(frozen=True)
+class EvaluateOptions(SettingsOptions):
+    """Measure the trained networks of a run on unseen images and print the table beside the hand-made network."""
+
+    run: Path = Path("runs")
+    """run folder with trained networks"""
+
+
+def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
+    """Evaluates every trained network of a run, writes what it found beside each, and prints the table.
+
+    Returns:
+        One evaluation for each network and seed.
+
+    Raises:
+        ValueError: if the run has no trained network.
+    """
+    run, _ = open_run(options.run)
+    folders = run.trained()
+    if not folders:
+        raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
+    from tfmedcai.tasks.task import make_task
+
+    task = make_task(options.settings)
+    evaluations = [_evaluate_one(task, folder) for folder in folders]
+    print("\n".join(table(evaluations)))
+    return evaluations
+
+
+def _evaluate_one(task: Any, folder: ModelFolder) -> dict[str, Any]:
+    from tfmedcai.tasks.fitting import load_model
+
+    card = read_json(folder.card)
+    result = task.evaluate(load_model(folder.model))
+    names = ("network", "architecture", "parameters", "seed")
+    summary = {"model": card["network"]} | {name: card[name] for name in names[1:]} | result.summary
+    write_json(folder.evaluation, summary)
+    write_whole(folder.cases, lambda path: _write_arrays(path, result.cases))
+    return summary
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def table(evaluations: Iterable[dict[str, Any]]) -> list[str]:
+    """Returns lines of text: one row for each network and number of iterations, mean and deviation over seeds."""
+    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    for evaluation in evaluations:
+        for iterations, errors in evaluation["iterations"].items():
+            groups.setdefault((evaluation["model"], evaluation["parameters"], iterations), []).append(errors)
+    lines = [f"{'network':10} {'weights':>9} {'iter':>4} {'seeds':>5}  {'position [mm]':^44}  {'angle [deg]':^44}"]
+    lines.append(f"{'':32}" + 2 * f"  {'mean +- std':>17} {'median':>8} {'p95':>8} {'seed std':>8}")
+    for (model, parameters, iterations), seeds in groups.items():
+        cells = "".join(_cell([errors[kind] for errors in seeds]) for kind in ("position_mm", "angle_deg"))
+        lines.append(f"{model:10} {parameters:>9} {iterations:>4} {len(seeds):>5} {cells}")
+    return lines
+
+
+def _cell(seeds: list[dict[str, float]]) -> str:
+    mean, std, median, p95 = (np.mean([seed[name] for seed in seeds]) for name in ("mean", "std", "median", "p95"))
+    between = np.std([seed["mean"] for seed in seeds], ddof=1) if len(seeds) > 1 else float("nan")
+    return f"  {mean:7.3f} +- {std:6.3f} {median:8.3f} {p95:8.3f} {between:8.3f}"
+
+
+if __name__ == "__main__":
+    main(EvaluateOptions, evaluate)

@@ -1,0 +1,165 @@
+"""Searches an architecture for a task: `python -m tfmedcai.search`."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tfmedcai import registry
+from tfmedcai.cli import SettingsOptions, main, progress
+from tfmedcai.config import NO_BASELINE, Settings
+from tfmedcai.journal import Journal, Row
+from tfmedcai.runs import Run, new_run, write_whole
+
+if TYPE_CHECKING:
+    from tfmedcai.search_spaces.space import Architecture
+    from tfmedcai.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class SearchOptions(SettingsOptions):
+    """Search an architecture for a task. `--list` prints the names of tasks, spaces and oracles."""
+
+    output: Path = Path("runs")
+    """folder of run folders; the run's name is made of task, space, oracle and a digest of the settings"""
+    resume: bool = False
+    """go on with a search that was stopped"""
+    fresh: bool = False
+    """delete an existing run of these settings and start anew"""
+    dry_run: bool = False
+    """print settings, data and sizes; train nothing"""
+    quiet: bool = False
+    """print results only"""
+
+
+def search(options: SearchOptions) -> Run | None:
+    """Runs the search that the options describe, and a baseline oracle on the same budget.
+
+    Returns:
+        The run folder; None for a dry run.
+
+    Raises:
+        ValueError: if the settings or an existing run do not fit.
+        RuntimeError: if too many trials in a row failed.
+    """
+    settings = options.settings
+    if options.dry_run:
+        dry_run(settings)
+        return None
+    run = new_run(options.output, settings, resume=options.resume, fresh=options.fresh)
+    journal = Journal(run.trials)
+    if journal.repair():
+        print(f"{run.trials}: dropped a half-written last line")
+    from tfmedcai.tasks.report import write_run_report
+    from tfmedcai.tasks.task import make_task
+
+    task = make_task(settings)
+    oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
+    for seed in settings.all_seeds():
+        for name in oracles:
+            if name != NO_BASELINE:
+                _search_one(task, run, name, seed, options.quiet)
+    write_run_report(run, settings)
+    _print_result(task, run, settings)
+    return run
+
+
+def dry_run(settings: Settings) -> None:
+    """Prints what a search of these settings would do: data, sizes of the networks, memory."""
+    import numpy as np
+
+    from tfmedcai.metrics.complexity import multiply_accumulates, training_memory
+    from tfmedcai.tasks.task import make_space, make_task
+
+    task = make_task(settings)
+    architecture = make_space(settings).sample(np.random.default_rng(settings.seed))
+    facts: dict[str, Any] = {"settings": settings.model_dump(mode="json"), "data": task.describe()}
+    for title, searching, batch in (
+        ("candidate", True, settings.search.fit.batch_size),
+        ("full size", False, settings.training.batch_size),
+    ):
+        network = task.network(architecture, search=searching)
+        facts[title] = {
+            "example": str(architecture),
+            "parameters": network.count_params(),
+            "multiply_accumulates": multiply_accumulates(network),
+            "training_memory_mb": round(training_memory(network, batch) / 2**20),
+        }
+    print(json.dumps(facts, indent=1))
+
+
+def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> None:
+    import keras_tuner
+
+    from tfmedcai.search.tuner import Limits, Listener, Tuner
+    from tfmedcai.tasks.task import make_space
+
+    settings = task.settings
+    space = make_space(settings)
+    objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
+    oracle = registry.load("oracles", name)(space, getattr(settings, name, None), seed, objective)
+    limits = Limits(settings.search.trials, settings.search.fit.epochs, settings.search.max_failures)
+    rounds = _rounds_writer(run, oracle, name, seed)
+    best: list[float] = []
+    with progress(limits.trials, f"{name}, seed {seed}", quiet=quiet) as tell:
+
+        def finished(row: Row) -> None:
+            rounds()
+            if row["score"] is not None:
+                best.append(row["score"])
+            score = f"{row['score']:.4g}" if row["score"] is not None else f"failed: {row['reason']}"
+            top = (
+                max(best, default=float("nan"))
+                if task.objective.direction == "max"
+                else min(best, default=float("nan"))
+            )
+            tell(f"{row['architecture']}: {score} ({row['source']}); best {top:.4g}")
+
+        def failed(trial: str, text: str) -> None:
+            write_whole(run.failure(trial), lambda path: path.write_text(text))
+
+        def evaluate(architecture: "Architecture", epochs: int) -> dict[str, float]:
+            return task.score(architecture, epochs, seed)
+
+        tuner = Tuner(
+            oracle,
+            space,
+            evaluate,
+            Journal(run.trials),
+            limits,
+            name=name,
+            seed=seed,
+            listener=Listener(finished, failed),
+        )
+        tuner.run()
+
+
+def _rounds_writer(run: Run, oracle: Any, name: str, seed: int) -> Callable[[], None]:
+    """Returns a function that writes what the oracle said about its fits since the last call, each fit once."""
+    journal = Journal(run.rounds)
+    journal.repair()
+    written = {row["round"] for row in journal.read() if (row["oracle"], row["seed"]) == (name, seed)}
+
+    def write() -> None:
+        for row in getattr(oracle, "rounds", ()):
+            if row["round"] not in written:
+                written.add(row["round"])
+                journal.append({"oracle": name, "seed": seed} | row)
+
+    return write
+
+
+def _print_result(task: "Task", run: Run, settings: Settings) -> None:
+    from tfmedcai.reports.summary import best_trial
+
+    best = best_trial(Journal(run.trials).read(), task.objective, settings.oracle)
+    if best is not None:
+        print(
+            f"best: {best['architecture']}  {task.objective.label} {best['score']:.4f}  {best['parameters']} parameters"
+        )
+    print(f"run: {run.folder}\nreport: {run.report}")
+
+
+if __name__ == "__main__":
+    main(SearchOptions, search)

@@ -1,0 +1,1 @@
+"""Oracles: what proposes the next architecture, knowing a search space and scores and nothing else."""

@@ -1,0 +1,1 @@
+"""Tasks: data, network, loss, metrics, serving signature and pictures, put together."""

@@ -1,0 +1,214 @@
+"""Fits a network to arrays: one seed, one result, also when it is stopped and resumed between epochs."""
+
+import csv
+import json
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmedcai.config import Fit
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Samples in memory.
+
+    Attributes:
+        inputs: `(samples, ...)` network inputs; half precision is enough and halves the memory.
+        targets: `(samples, ...)` float32 network outputs.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """Where an unfinished training keeps its state, and who is told of each epoch.
+
+    Attributes:
+        checkpoint: file that holds network and optimiser after each epoch; None keeps nothing.
+        tell: called after each epoch with the row of losses.
+    """
+
+    checkpoint: Path | None = None
+    tell: Callable[[Row], None] = lambda row: None
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python, numpy, Keras and TensorFlow, and makes TensorFlow's operations deterministic."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def training_batches(data: Arrays, batch_size: int, seed: int, first_epoch: int = 0) -> tf.data.Dataset:
+    """Returns an endless data set of shuffled batches whose order depends on seed and epoch alone.
+
+    Args:
+        data: the samples.
+        batch_size: samples in a batch; the last, incomplete batch of an epoch is kept.
+        seed: seed of the order.
+        first_epoch: epoch to begin with; a resumed training sees the batches it would have seen.
+    """
+    inputs, targets = tf.constant(data.inputs), tf.constant(data.targets)
+
+    def epoch_indices(epoch: tf.Tensor) -> tf.data.Dataset:
+        order = tf.random.experimental.stateless_shuffle(tf.range(len(data)), seed=tf.stack([seed, epoch]))
+        return tf.data.Dataset.from_tensor_slices(order).batch(batch_size)
+
+    def gather(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.cast(tf.gather(inputs, index), tf.float32), tf.gather(targets, index)
+
+    epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max, output_type=tf.int32)
+    return epochs.flat_map(epoch_indices).map(gather, num_parallel_calls=2).prefetch(2)
+
+
+def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int) -> None:
+    """Compiles a regression network with the optimiser and learning-rate course of the settings.
+
+    XLA pays on a GPU; on a CPU compiling takes longer than it saves.
+    """
+    optimizer = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer]
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    model.compile(optimizer(_learning_rate(fit, steps, epochs)), loss="mse", jit_compile=on_gpu)
+
+
+def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    if fit.schedule == "cosine":
+        return keras.optimizers.schedules.CosineDecay(fit.learning_rate, steps * epochs)
+    if fit.schedule == "step":
+        return keras.optimizers.schedules.ExponentialDecay(
+            fit.learning_rate, steps * fit.decay_epochs, 0.1, staircase=True
+        )
+    return fit.learning_rate
+
+
+def train(
+    build: Callable[[], keras.Model],
+    data: Arrays,
+    validation: Arrays | None,
+    fit: Fit,
+    epochs: int,
+    seed: int,
+    keeper: Keeper = Keeper(),
+) -> tuple[keras.Model, list[Row]]:
+    """Builds and fits a network, or goes on from its checkpoint.
+
+    Args:
+        build: makes the untrained network; called after seeding.
+        data: training samples.
+        validation: samples whose loss is reported after each epoch; None reports none.
+        fit: optimiser, learning rate, batch size.
+        epochs: number of passes over `data`.
+        seed: seed of weights and order.
+        keeper: where the state is kept after each epoch, and who is told.
+
+    Returns:
+        The network and one row of losses an epoch.
+
+    Raises:
+        ValueError: if the loss is not a number, or if the checkpoint cannot be read.
+    """
+    seed_everything(seed)
+    steps = -(-len(data) // fit.batch_size)
+    model, rows = _start(build, keeper.checkpoint)
+    if not model.compiled:
+        compile_for(model, fit, steps, epochs)
+    batches = training_batches(data, fit.batch_size, seed, len(rows))
+    watch = _EpochEnd(rows, validation, keeper, epochs)
+    if len(rows) < epochs:
+        model.fit(
+            batches,
+            initial_epoch=len(rows),
+            epochs=epochs,
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[watch],
+        )
+    return model, rows
+
+
+def mean_squared_error(model: keras.Model, data: Arrays, batch_size: int = 256) -> float:
+    """Returns the mean squared error of a network over samples."""
+    predicted = model.predict(data.inputs.astype(np.float32), batch_size=batch_size, verbose=0)
+    return float(np.mean(np.square(predicted - data.targets)))
+
+
+class _EpochEnd(keras.callbacks.Callback):
+    """Writes down losses and state after each epoch; stops on a loss that is not a number."""
+
+    def __init__(self, rows: list[Row], validation: Arrays | None, keeper: Keeper, epochs: int):
+        super().__init__()
+        self.rows, self.validation, self.keeper, self.epochs = rows, validation, keeper, epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        loss = float((logs or {})["loss"])
+        if not np.isfinite(loss):
+            raise ValueError(f"the training loss became {loss} in epoch {epoch + 1}: lower the learning rate.")
+        row = {"epoch": epoch + 1, "loss": loss}
+        if self.validation is not None:
+            row["validation_loss"] = mean_squared_error(self.model, self.validation)
+        self.rows.append(row)
+        self.keeper.tell(row)
+        if self.keeper.checkpoint is not None and epoch + 1 < self.epochs:
+            _save(self.model, self.rows, self.keeper.checkpoint)
+
+
+def _save(model: keras.Model, rows: list[Row], checkpoint: Path) -> None:
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    temporary = checkpoint.with_name(f".{checkpoint.name}.part.keras")
+    model.save(temporary)
+    # The losses travel in the same file, so that state and history cannot disagree.
+    with zipfile.ZipFile(temporary, "a") as archive:
+        archive.writestr("history.json", json.dumps(rows))
+    os.replace(temporary, checkpoint)
+
+
+def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[keras.Model, list[Row]]:
+    if checkpoint is None or not checkpoint.exists():
+        return build(), []
+    try:
+        with zipfile.ZipFile(checkpoint) as archive:
+            rows = json.loads(archive.read("history.json"))
+        return keras.saving.load_model(checkpoint, safe_mode=True), rows
+    except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        raise ValueError(f"{checkpoint}: this checkpoint is damaged. Delete it to train from the start.") from error
+
+
+def load_model(path: Path) -> keras.Model:
+    """Loads a trained Keras model in safe mode.
+
+    Raises:
+        ValueError: if the file is missing or damaged.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: cannot load this model: {str(error).splitlines()[0]}") from error
+
+
+def write_history(path: Path, rows: list[Row]) -> None:
+    """Writes the losses by epoch as CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch", "loss"])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """Reads a CSV of losses by epoch as columns."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in rows] for name in (rows[0] if rows else ())}

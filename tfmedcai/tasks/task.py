@@ -1,0 +1,123 @@
+"""What a search, a training, an export and a report need from a task."""
+
+import abc
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmedcai import registry
+from tfmedcai.config import Settings
+from tfmedcai.reports.series import Objective
+from tfmedcai.search_spaces.space import Architecture, SearchSpace
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A named entrance of a served model.
+
+    Attributes:
+        function: takes tensors by the names of `inputs`, returns a dict of tensors.
+        inputs: name -> shape and type.
+        example: name -> array; a request for warm-up and for the check after export.
+        meaning: name of an input or output -> its axes and units in words.
+    """
+
+    function: Callable[..., dict[str, tf.Tensor]]
+    inputs: dict[str, tf.TensorSpec]
+    example: dict[str, np.ndarray]
+    meaning: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a trained network is worth on the evaluation set.
+
+    Attributes:
+        summary: JSON types: number of cases and the statistics of each error, by setting of the evaluation.
+        cases: arrays for pictures: chosen cases and the errors of all.
+    """
+
+    summary: dict[str, Any]
+    cases: dict[str, np.ndarray]
+
+
+class Task(abc.ABC):
+    """Data, network, loss, metrics, serving signature and pictures of one problem.
+
+    Args:
+        settings: the settings of the run; data are made or read when first needed.
+    """
+
+    name: ClassVar[str]
+    objective: ClassVar[Objective]
+
+    def __init__(self, settings: Settings):
+        self.settings = settings
+
+    @abc.abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Returns sizes and sources of the data in words and numbers, without making them."""
+
+    @abc.abstractmethod
+    def network(self, architecture: Architecture | None, *, search: bool = False) -> keras.Model:
+        """Builds the untrained network.
+
+        Args:
+            architecture: what a search found; None builds the hand-made baseline network.
+            search: the size used while searching instead of the full size.
+        """
+
+    @abc.abstractmethod
+    def score(self, architecture: Architecture, epochs: int, seed: int) -> dict[str, float]:
+        """Trains a candidate and returns its metrics, the objective's name and `parameters` among them.
+
+        The metrics are computed on samples that the candidate was not trained on and the evaluation does not use.
+        """
+
+    @abc.abstractmethod
+    def train(
+        self, architecture: Architecture | None, seed: int, keeper: Any
+    ) -> tuple[keras.Model, list[dict[str, float]]]:
+        """Trains the full-size network from scratch; None trains the hand-made baseline. Returns it with its losses."""
+
+    @abc.abstractmethod
+    def evaluate(self, model: keras.Model) -> Evaluation:
+        """Measures a trained network on the evaluation set, whose subjects no training has seen."""
+
+    @abc.abstractmethod
+    def signatures(self, model: keras.Model) -> dict[str, Signature]:
+        """Returns the entrances of the served model; `serving_default` is the one that most callers want."""
+
+
+def make_task(settings: Settings) -> Task:
+    """Returns the task that the settings name."""
+    return registry.load("tasks", settings.task)(settings)
+
+
+def make_space(settings: Settings) -> SearchSpace:
+    """Returns the search space that the settings name, made with the table of its name."""
+    table = getattr(settings, settings.space, None)
+    return registry.load("spaces", settings.space)(**(table.model_dump() if table is not None else {}))
+
+
+def build_network(
+    settings: Settings, architecture: Architecture | None, *, search: bool, input_shape: tuple[int, ...], outputs: int
+) -> keras.Model:
+    """Builds the network that belongs to the architecture's space, or the hand-made baseline.
+
+    Args:
+        settings: names the baseline; the table of the network's name gives its size.
+        architecture: what a search found; None builds the baseline.
+        search: the size used while searching instead of the full size.
+        input_shape: shape of one sample.
+        outputs: number of values to regress.
+    """
+    if architecture is None:
+        return registry.load("networks", settings.training.baseline)(input_shape=input_shape, outputs=outputs)
+    name = registry.load("spaces", architecture.space).network
+    size = getattr(settings, name).size(search=search)
+    return registry.load("networks", name)(architecture, input_shape=input_shape, outputs=outputs, **size)

@@ -1,0 +1,88 @@
+"""The main job on simulated X-ray images: search, train, evaluate, export, serve, ask, report; prints each command."""
+
+import argparse
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from tfmedcai.config import read_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(*arguments: str) -> str:
+    """Runs `python -m ARGUMENTS`, shows the command and what it prints, and returns what it printed."""
+    print(f"\n$ python -m {shlex.join(arguments)}", flush=True)
+    lines = []
+    with subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            print(line, end="", flush=True)
+            lines.append(line)
+    if process.returncode:
+        sys.exit(process.returncode)
+    return "".join(lines)
+
+
+def serve_and_ask(exported: Path, folder: Path) -> dict:
+    """Starts the embedded server on a free port of the loopback device, asks it about one image, and stops it."""
+    import numpy as np
+
+    from tfmedcai.simulators.xray_instruments import XRayScene, simulate
+
+    sample = simulate(XRayScene(image_size=(256, 256), subjects=(2000, 2001)), seed=7, index=0)
+    np.save(folder / "image.npy", sample["image"].numpy())
+    x, y, angle = sample["image_pose"].numpy()[:3]
+    rough = f"{x + 5:.1f},{y - 4:.1f},{np.degrees(angle) + 6:.1f},0,0.15"
+    serve = ["tfmedcai.serving", "serve", "--model_name", "pose", "--model_base_path", str(exported), "--port", "0"]
+    print(f"\n$ python -m {shlex.join(serve)} &", flush=True)
+    server = subprocess.Popen([sys.executable, "-m", *serve], stdout=subprocess.PIPE, text=True)
+    try:
+        ready = server.stdout.readline() if server.stdout else ""
+        print(ready, end="", flush=True)
+        port = re.search(r":(\d+)", ready)
+        if port is None:
+            raise SystemExit("the server did not start")
+        image = f"image={folder / 'image.npy'}"
+        address = f"127.0.0.1:{port[1]}"
+        answer = run(
+            "tfmedcai.serving",
+            "ask",
+            "--address",
+            address,
+            "--model",
+            "pose",
+            "--input",
+            image,
+            "--input",
+            f"pose={rough}",
+        )
+    finally:
+        server.terminate()
+        server.wait()
+    print(f"rough pose {rough}; true pose {x:.1f},{y:.1f},{np.degrees(angle):.1f}")
+    return json.loads(answer)
+
+
+def main() -> None:
+    """Goes the whole way and says where everything lies."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=ROOT / "demo", help="folder for the run")
+    output = parser.parse_args().output
+    settings = ROOT / "search" / "autosnap_pose_demo.toml"
+    found = read_settings(settings)
+    run("tfmedcai.search", "--settings", str(settings), "--output", str(output), "--fresh")
+    folder = output / f"{found.task}-{found.space}-{found.oracle}-{found.digest()}"
+    run("tfmedcai.train", "--run", str(folder))
+    run("tfmedcai.evaluate", "--run", str(folder))
+    run("tfmedcai.serving", "export", "--run", str(folder))
+    serve_and_ask(folder / "export", folder)
+    run("tfmedcai.report", "--run", str(folder))
+    print(f"\ntrials   {folder / 'trials.jsonl'}\nnetworks {folder / 'best'}\nexport   {folder / 'export'}")
+    print(f"report   {folder / 'report.html'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -115,11 +115,11 @@ def screw(numbers: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, z: tf.Tensor) ->
 
 def sample_guide_wire(draws: Draws) -> dict:
     """Draws a guide wire, 1-3 mm thick: point of 4 faces at the origin, shaft along -x, sleeve from 5-15 mm behind."""
-    radius, density, point = draws.uniform(0.5, 1.5), draws.log_uniform(0.4, 1.4), 5.0
+    radius, density, point = draws.uniform(0.5, 1.5), draws.log_uniform(0.4, 1.4), 7.0
     uneven = draws.chance(0.6)
     # Steep enough for the faces to end within the near part.
-    steepness = draws.uniform(0.32, 0.6) + uneven * draws.vector(4, 0.0, 0.3)
-    blunt, first = draws.uniform(0.0, 0.35), draws.uniform(0.0, np.pi)
+    steepness = draws.uniform(0.22, 0.6) + uneven * draws.vector(4, 0.0, 0.3)
+    blunt, first = draws.uniform(0.0, 0.25), draws.uniform(0.0, np.pi)
     azimuths = first + (np.arange(4) + draws.vector(4, -0.2, 0.2)) * (np.pi / 2)
     rise, flat = np.sin(steepness), np.cos(steepness)
     point_faces = np.stack([rise, flat * np.cos(azimuths), flat * np.sin(azimuths), blunt * rise], axis=-1).tolist()
@@ -193,7 +193,7 @@ def sample_robot(draws: Draws) -> dict:
 INSTRUMENTS = MappingProxyType(
     {
         "screw": Instrument(sample_screw, reach_mm=3.8, centre_mm=2.4, detail=screw, samples=24),
-        "guide_wire": Instrument(sample_guide_wire, reach_mm=3.4, centre_mm=-2.5, handle=0.6),
+        "guide_wire": Instrument(sample_guide_wire, reach_mm=4.3, centre_mm=-3.5, handle=0.6),
         "drill": Instrument(sample_drill, reach_mm=6.8, centre_mm=-6.0, detail=drill, samples=16, handle=0.4),
         "robot": Instrument(sample_robot, reach_mm=7.0, centre_mm=-6.0),
     }

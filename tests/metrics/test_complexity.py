@@ -1,0 +1,99 @@
+"""Costs of models with known answers, and against the counter of TensorFlow."""
+
+import keras
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from tfmedcai.metrics.complexity import multiply_accumulates, parameters, training_memory
+
+
+def _model(*stack, shape=(8, 10, 3)):
+    return keras.Sequential([keras.Input(shape), *stack])
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.Conv2D(4, 3, padding="same"), 80 * 4 * 27),
+        (layers.Conv2D(4, 3, strides=2, padding="same"), 20 * 4 * 27),
+        (layers.Conv2D(4, 3, padding="valid", use_bias=False), 48 * 4 * 27),
+        (layers.Conv2D(6, 3, padding="same", groups=3), 80 * 6 * 9),
+        (layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2), 80 * 6 * 9),
+        (layers.SeparableConv2D(4, 3, padding="same"), 80 * (27 + 12)),
+        (layers.SeparableConv2D(4, 3, strides=2, padding="same"), 20 * (27 + 12)),
+        (layers.Conv2DTranspose(4, 2, strides=2), 80 * 3 * 4 * 4),
+        (layers.Dense(5), 80 * 15),
+        (layers.BatchNormalization(), 0),
+        (layers.MaxPooling2D(2), 0),
+    ],
+)
+def test_layers(layer, expected):
+    assert multiply_accumulates(_model(layer)) == expected
+
+
+def test_volume():
+    assert multiply_accumulates(_model(layers.Conv3D(4, 3, padding="same"), shape=(4, 5, 6, 2))) == 120 * 4 * 54
+
+
+def test_agrees_with_the_counter_of_tensorflow():
+    model = _model(layers.Conv2D(4, 3, strides=2), layers.DepthwiseConv2D(3), layers.Flatten(), layers.Dense(5))
+    graph = tf.function(model).get_concrete_function(tf.TensorSpec((1, 8, 10, 3))).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    operations = tf.compat.v1.profiler.profile(graph, options=options)
+    counted = {"Conv2D", "MatMul", "DepthwiseConv2dNative"}
+    flops = sum(child.total_float_ops for child in operations.children if _kind(graph, child.name) in counted)
+    assert flops == 2 * multiply_accumulates(model)
+
+
+def _kind(graph, name):
+    return graph.get_operation_by_name(name).type
+
+
+def test_shared_layer_and_nested_model_count_every_call():
+    inner = _model(layers.Dense(3))
+    x = keras.Input((8, 10, 3))
+    shared = layers.Dense(3)
+    model = keras.Model(x, inner(shared(shared(x))))
+    assert multiply_accumulates(model) == 3 * 80 * 9
+    assert parameters(model) == 2 * 12
+
+
+def test_parameters():
+    model = _model(layers.Conv2D(4, 3), layers.BatchNormalization())
+    assert parameters(model) == 4 * 27 + 4 + 16
+    assert parameters(model, trainable_only=True) == 4 * 27 + 4 + 8
+
+
+def test_training_memory():
+    model = _model(layers.Conv2D(4, 1, use_bias=False), layers.ReLU(), layers.MaxPooling2D(2))
+    output = 80 * 4 * 4  # 80 x 4 float32; the ReLU frees the output of the convolution, the pooling reads the ReLU's
+    one, two = training_memory(model, 1), training_memory(model, 2)
+    assert two - one == 1.25 * (output + 2 * output)
+    assert one == two - one + 4 * 4 * 12
+    assert training_memory(model, 1, optimizer_slots=0) == one - 2 * 4 * 12
+
+
+def test_open_shape():
+    with pytest.raises(ValueError, match=r"Received a tensor of shape \(None, None, 10, 4\)"):
+        multiply_accumulates(_model(layers.Conv2D(4, 3), shape=(None, 12, 1)))
+
+
+def test_unknown_layer():
+    with pytest.raises(ValueError, match="layer of type LSTM"):
+        multiply_accumulates(_model(layers.LSTM(4), shape=(5, 3)))
+
+
+def test_model_without_graph():
+    class Subclassed(keras.Model):
+        def call(self, inputs):
+            return inputs
+
+    with pytest.raises(ValueError, match="of type Subclassed"):
+        training_memory(Subclassed(), 4)
+
+
+def test_wrong_batch_size():
+    with pytest.raises(ValueError, match=r"`batch_size` must be at least 1. Received 0"):
+        training_memory(_model(layers.Dense(2)), 0)

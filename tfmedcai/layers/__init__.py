@@ -1,0 +1,1 @@
+"""Building blocks of networks, written with Keras layers."""

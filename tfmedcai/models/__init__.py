@@ -1,0 +1,1 @@
+"""Networks as plain functional Keras models, one file for each."""

@@ -1,0 +1,38 @@
+"""Named networks: one JSON file holds the name of the network and the arguments that build it."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+from tfmedcai.registry import did_you_mean
+
+
+def names() -> list[str]:
+    """Lists the presets.
+
+    >>> "snapnet_a" in names()
+    True
+    """
+    return sorted(file.name.removesuffix(".json") for file in files(__name__).iterdir() if file.name.endswith(".json"))
+
+
+def read(name: str) -> dict[str, Any]:
+    """Reads one preset.
+
+    Args:
+        name: one of `names()`.
+
+    Returns:
+        "network" -> name of the network, and the arguments of its function; an architecture is given as text.
+
+    Raises:
+        ValueError: if there is no such preset.
+
+    >>> read("snapnet_b")["filters"]
+    56
+    """
+    if name not in names():
+        raise ValueError(f"`{name}` is not one of the presets: {', '.join(names())}.{did_you_mean(name, names())}")
+    return json.loads(files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Sets of architectures that a search walks, written without TensorFlow."""

@@ -1,0 +1,88 @@
+"""What a search needs from a set of architectures: a value with a canonical key, and a space that makes such values."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import keras_tuner
+    from matplotlib.axes import Axes
+
+Value = int | float | str | bool
+
+
+class Architecture(Protocol):
+    """A hashable, printable value; `str(architecture)` is read back by `SearchSpace.parse` of its space."""
+
+    @property
+    def key(self) -> str:
+        """Canonical identity: two descriptions with equal keys are one architecture and train to the same score."""
+        ...
+
+    @property
+    def space(self) -> str:
+        """Name of the space that reads the text back."""
+        ...
+
+
+A = TypeVar("A", bound=Architecture)
+
+
+class SearchSpace(abc.ABC, Generic[A]):
+    """A set of architectures that random, evolutionary, KerasTuner and latent-space searches can all walk.
+
+    Attributes:
+        name: name of the space, the `space` of its architectures.
+        network: name of the network that is built from an architecture.
+        vocabulary_size: number of tokens; a token is an integer in `[0, vocabulary_size)`.
+        sequence_length: number of tokens that describe one architecture.
+    """
+
+    name: str
+    network: str
+    vocabulary_size: int
+    sequence_length: int
+
+    @abc.abstractmethod
+    def sample(self, rng: np.random.Generator) -> A:
+        """Draws one architecture."""
+
+    @abc.abstractmethod
+    def neighbours(self, architecture: A) -> list[A]:
+        """Lists the architectures one edit away: distinct keys, in a fixed order, never the architecture itself."""
+
+    @abc.abstractmethod
+    def parse(self, text: str) -> A:
+        """Reads the text form of an architecture.
+
+        Raises:
+            ValueError: if the text describes no architecture of this space.
+        """
+
+    @abc.abstractmethod
+    def declare(self, hp: keras_tuner.HyperParameters) -> A:
+        """Declares the space on `hp`, always all names, and returns the architecture of the present values."""
+
+    @abc.abstractmethod
+    def values(self, architecture: A) -> dict[str, Value]:
+        """Gives a value for every declared name, from which `declare` makes the architecture again."""
+
+    @abc.abstractmethod
+    def encode(self, architecture: A) -> np.ndarray:
+        """Writes an architecture as `(sequence_length,)` int32 tokens."""
+
+    @abc.abstractmethod
+    def decode(self, tokens: Sequence[int] | np.ndarray) -> A:
+        """Reads tokens; every sequence of `sequence_length` tokens is a valid architecture.
+
+        Raises:
+            ValueError: if the number of tokens is wrong or one is outside `[0, vocabulary_size)`.
+        """
+
+    @abc.abstractmethod
+    def draw(self, architecture: A, axes: Axes) -> None:
+        """Draws the architecture on matplotlib axes."""

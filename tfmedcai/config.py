@@ -168,7 +168,7 @@ class Settings(Table):
                 "snapnet": {"filters": 4, "blocks": (1, 1), "search_filters": 4, "search_blocks": (1, 1)},
                 "search": {"trials": 4, "fit": {"epochs": 1, "batch_size": 8}},
                 "latent": {"initial": 2, "per_round": 2, "lstm_units": 8, "fit_steps": 3},
-                "bayesian": {"initial": 2},
+                "bayesian": {"initial": 6},
                 "hyperband": {"max_epochs": 3},
                 "training": {"epochs": 1, "batch_size": 8},
             }

@@ -98,7 +98,7 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
     settings = task.settings
     space = make_space(settings)
     objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
-    oracle = registry.load("oracles", name)(space, getattr(settings, name, None), seed, objective)
+    oracle = registry.load("oracles", name)(space, getattr(settings, name, None), seed, objective, run.oracles)
     limits = Limits(settings.search.trials, settings.search.fit.epochs, settings.search.max_failures)
     rounds = _rounds_writer(run, oracle, name, seed)
     best: list[float] = []

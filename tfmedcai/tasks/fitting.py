@@ -82,6 +82,8 @@ def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int) -> None:
     optimizer = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer]
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     model.compile(optimizer(_learning_rate(fit, steps, epochs)), loss="mse", jit_compile=on_gpu)
+    # Else Keras makes the optimiser's variables in the first step and traces that step twice.
+    model.optimizer.build(model.trainable_variables)
 
 
 def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

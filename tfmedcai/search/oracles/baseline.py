@@ -1,5 +1,6 @@
 """Random search on architectures, and KerasTuner's own oracles over the hyper-parameters that a space declares."""
 
+from pathlib import Path
 from typing import Any
 
 import keras_tuner
@@ -50,13 +51,15 @@ def declared(space: SearchSpace) -> keras_tuner.HyperParameters:
     return hyperparameters
 
 
-def random_oracle(space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective) -> keras_tuner.Oracle:
-    """Makes the random oracle; it has no settings."""
+def random_oracle(
+    space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective, folder: Path | None = None
+) -> keras_tuner.Oracle:
+    """Makes the random oracle; it has no settings and keeps nothing in the folder."""
     return RandomOracle(space, objective, seed)
 
 
 def bayesian_oracle(
-    space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective
+    space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective, folder: Path | None = None
 ) -> keras_tuner.Oracle:
     """Makes KerasTuner's Bayesian optimisation; `settings` has `initial`."""
     return keras_tuner.oracles.BayesianOptimizationOracle(
@@ -68,7 +71,7 @@ def bayesian_oracle(
 
 
 def hyperband_oracle(
-    space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective
+    space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective, folder: Path | None = None
 ) -> keras_tuner.Oracle:
     """Makes KerasTuner's Hyperband; each rung trains from scratch, for the epochs that the oracle asks for.
 
@@ -77,6 +80,7 @@ def hyperband_oracle(
         settings: has `max_epochs` and `factor`.
         seed: seed of the proposals.
         objective: what is scored.
+        folder: not used; oracles that keep something between rounds keep it there.
     """
     return keras_tuner.oracles.HyperbandOracle(
         objective=objective,

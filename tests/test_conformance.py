@@ -1,0 +1,42 @@
+"""Every registered space, oracle and task does what its kind must do: a new member is tested by its existing."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from tests.conformance import check_search_space
+from tests.conformance_oracle import check_oracle
+from tfmedcai import registry
+from tfmedcai.config import Settings
+from tfmedcai.tasks.task import make_space, make_task
+
+SMALL = Settings().smoke()
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+
+@pytest.mark.parametrize("name", registry.names("spaces"))
+def test_space(name):
+    check_search_space(make_space(SMALL.updated({"space": name})))
+
+
+@pytest.mark.parametrize("name", registry.names("oracles"))
+def test_oracle(name, tmp_path):
+    factory, settings = registry.load("oracles", name), getattr(SMALL, name, None)
+    check_oracle(lambda space, seed, objective: factory(space, settings, seed, objective, tmp_path / "kept"), tmp_path)
+
+
+@pytest.mark.parametrize("name", registry.names("tasks"))
+def test_task(name):
+    task = make_task(SMALL.updated({"task": name}))
+    assert task.name == name
+    assert json.loads(json.dumps(task.describe())) == task.describe()
+    assert task.objective.direction in ("max", "min")
+    signatures = task.signatures(task.network(None))
+    assert "serving_default" in signatures
+    for signature in signatures.values():
+        assert set(signature.example) == set(signature.inputs)
+        for key, spec in signature.inputs.items():
+            assert spec.is_compatible_with(tf.constant(signature.example[key]))
+        outputs = signature.function(**{key: tf.constant(array) for key, array in signature.example.items()})
+        assert set(signature.meaning) == set(signature.inputs) | set(outputs)

@@ -20,7 +20,12 @@ def test_space(name):
     check_search_space(make_space(SMALL.updated({"space": name})))
 
 
-@pytest.mark.parametrize("name", registry.names("oracles"))
+# KerasTuner's Bayesian optimisation takes seconds for a proposal.
+SLOW = {"bayesian"}
+ORACLES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in registry.names("oracles")]
+
+
+@pytest.mark.parametrize("name", ORACLES)
 def test_oracle(name, tmp_path):
     factory, settings = registry.load("oracles", name), getattr(SMALL, name, None)
     check_oracle(lambda space, seed, objective: factory(space, settings, seed, objective, tmp_path / "kept"), tmp_path)

@@ -94,6 +94,7 @@ def test_an_empty_data_set_is_empty():
     [
         ({"instrument": "spoon"}, "`instrument` must be one of screw, guide_wire, drill, robot. Received 'spoon'"),
         ({"image_size": (40, 512)}, r"`image_size` must be \(height, width\) in px, each more than twice"),
+        ({"blur_px": (1.0,)}, r"`blur_px` must be two numbers. Received \(1.0,\)"),
         ({"pixel_mm": 0.0}, "`pixel_mm` must be more than 0 mm. Received 0.0"),
         ({"depth_mm": (500.0, 1200.0)}, "`depth_mm` must be"),
         ({"max_tilt_deg": 80}, "`max_tilt_deg` must be from 0 to 60 deg. Received 80"),
@@ -107,6 +108,10 @@ def test_an_empty_data_set_is_empty():
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(ValueError, match=message):
         XRayScene(**changes)
+
+
+def test_settings_from_a_file_have_lists_and_are_the_same():
+    assert hash(XRayScene(image_size=[64, 96])) == hash(XRayScene(image_size=(64, 96)))
 
 
 def test_negative_seeds_and_counts_are_refused():

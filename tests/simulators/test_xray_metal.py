@@ -14,7 +14,7 @@ from tfmedcai.simulators.xray_solids import Rays
 CAMERA = Camera.from_c_arm(pixel_mm=0.235, image_size=(160, 200))
 
 
-def render(name, angle, tilt, draw=0, change=lambda parameters: None):
+def render(name, angle, tilt, draw=0, change=lambda parameters: None, finest_mm=0.14):
     wanted = tf.constant([[110.3, 72.6, angle, tilt, 0.14]])
     pose = pose_from_image_pose(wanted, CAMERA, roll=1.0)
     slopes = CAMERA.rays()
@@ -22,7 +22,7 @@ def render(name, angle, tilt, draw=0, change=lambda parameters: None):
     parameters = INSTRUMENTS[name].sample(Draws(draw, 1))
     change(parameters)
     parameters = tf.nest.map_structure(tf.constant, parameters)
-    depth = optical_depth(INSTRUMENTS[name], parameters, rays, 0.1)
+    depth = optical_depth(INSTRUMENTS[name], parameters, rays, finest_mm)
     return depth.numpy(), image_pose_from_pose(pose, CAMERA)[0].numpy(), parameters
 
 
@@ -58,6 +58,12 @@ def test_the_axis_of_what_is_drawn_is_that_of_the_label(name, angle, tilt):
     assert abs(centres.mean()) < 0.1, "px beside the axis"
     assert abs(offset) < 0.3, "px beside the origin"
     assert abs(math.degrees(math.atan(slope))) < 0.5
+
+
+@pytest.mark.parametrize("name", INSTRUMENTS)
+def test_nothing_near_the_origin_lies_outside_the_window(name):
+    for draw, tilt in enumerate((0.0, 1.0, -1.0)):
+        np.testing.assert_allclose(render(name, 0.8, tilt, draw)[0], render(name, 0.8, tilt, draw, finest_mm=0.03)[0])
 
 
 @pytest.mark.parametrize("name", ["guide_wire", "drill", "robot"])

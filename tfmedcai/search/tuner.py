@@ -16,6 +16,7 @@ from tfmedcai.journal import Journal, Row
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
 
 TUNER_ID = "tuner"
+ANSWER = ("state", "score", "metrics", "parameters", "reason")
 EPOCHS_VALUE = "tuner/epochs"  # how KerasTuner's Hyperband asks for a number of epochs
 
 
@@ -27,13 +28,13 @@ class Limits:
         trials: distinct architectures to score.
         epochs: epochs of a candidate, unless the oracle asks for another number.
         max_failures: failed trials in a row that stop the search.
-        max_repeats: proposals in a row that were all scored before; then the space counts as exhausted.
+        max_repeats: proposals in a row that are all known; then the space counts as exhausted.
     """
 
     trials: int
     epochs: int
     max_failures: int = 5
-    max_repeats: int = 200
+    max_repeats: int = 50
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class Tuner:
     deterministic, and loses at most the trial that was running.
 
     A score belongs to an architecture's key, the epochs and the seed. What another oracle of this journal trained with
-    the same seed is not trained again; it counts as scored. What this oracle proposed before does not count.
+    the same seed is not trained again; it counts as scored. What this oracle proposed before does not count, nor is
+    what failed before tried again.
 
     Args:
         oracle: proposes; freshly made with the seed.
@@ -93,9 +95,10 @@ class Tuner:
         """
         rows = [row for row in self.journal.read() if row["seed"] == self.seed]
         written = {row["trial"]: row for row in rows if row["oracle"] == self.name}
-        answers = {_identity(row): row for row in rows if row["score"] is not None}
+        answers = {_identity(row): row for row in rows}
         done: list[Row] = []
-        scored: set[tuple[str, int]] = set()
+        seen: set[tuple[str, int]] = set()
+        scored = 0
         failures = repeats = 0
         with tempfile.TemporaryDirectory() as folder:
             for trial in self._proposals(folder):
@@ -107,13 +110,16 @@ class Tuner:
                 done.append(row)
                 self._tell_oracle(trial, row)
                 self.listener.trial(row)
-                failures = 0 if row["score"] is not None else failures + 1
-                repeats = repeats + 1 if _identity(row) in scored else 0
-                if row["score"] is not None:
-                    answers.setdefault(_identity(row), row)
-                    scored.add(_identity(row))
+                answers.setdefault(_identity(row), row)
+                if _identity(row) in seen:
+                    repeats += 1
+                else:
+                    seen.add(_identity(row))
+                    repeats = 0
+                    scored += row["score"] is not None
+                    failures = 0 if row["score"] is not None else failures + 1
                 self._check(failures, row)
-                if len(scored) >= self.limits.trials or repeats >= self.limits.max_repeats:
+                if scored >= self.limits.trials or repeats >= self.limits.max_repeats:
                     return done
         return done
 
@@ -163,7 +169,7 @@ class Tuner:
         known = answers.get(_identity(row))
         start = time.monotonic()
         if known is not None:
-            row |= {name: known[name] for name in ("score", "metrics", "parameters")} | {"source": "cache"}
+            row |= {name: known[name] for name in ANSWER} | {"source": "cache"}
         else:
             row |= self._score(row, architecture)
         ended = datetime.now(UTC).isoformat(timespec="seconds")

@@ -55,11 +55,16 @@ class XRayScene:
     domain_randomisation: float = 0.5
 
     def __post_init__(self) -> None:
+        # Settings files have lists, which cannot be hashed.
+        for name in ("image_size", "depth_mm", "subjects", "blur_px"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+            if len(getattr(self, name)) != 2:
+                raise ValueError(f"`{name}` must be two numbers. Received {getattr(self, name)!r}.")
         near, far = self.depth_mm
         checks = {
             "instrument": (self.instrument in INSTRUMENTS, f"one of {', '.join(INSTRUMENTS)}"),
             "image_size": (
-                len(self.image_size) == 2 and min(self.image_size) > 2 * self.margin_px,
+                min(self.image_size) > 2 * self.margin_px,
                 f"(height, width) in px, each more than twice margin_px={self.margin_px}",
             ),
             "pixel_mm": (self.pixel_mm > 0, "more than 0 mm"),
@@ -89,6 +94,9 @@ class XRayScene:
 def simulate(settings: XRayScene, seed: int, index: int) -> dict[str, tf.Tensor]:
     """Simulates one X-ray image: a pure function of its arguments, whatever was simulated before.
 
+    The optical depth of instrument, patient and distractors along each ray (Beer-Lambert) becomes an intensity with
+    scatter, blur and noise, and that a picture.
+
     Args:
         settings: the `XRayScene`.
         seed: of the data set.
@@ -96,9 +104,10 @@ def simulate(settings: XRayScene, seed: int, index: int) -> dict[str, tf.Tensor]
 
     Returns:
         "image": `(height, width)` float32 in [0, 1], metal dark (but for the few images that `domain_randomisation`
-        inverts). "image_pose": `(5,)` float32, x px, y px, angle rad,
-        tilt rad, resolution mm/px. "pose": `(6,)` float32, rotation vector rad, translation mm, instrument frame to
-        camera frame. "subject": int64 scalar.
+        inverts).
+        "image_pose": `(5,)` float32: x px, y px, angle rad, tilt rad, resolution mm/px.
+        "pose": `(6,)` float32: rotation vector rad, translation mm, instrument frame to camera frame.
+        "subject": int64 scalar.
 
     Raises:
         ValueError: if `seed` or `index` is negative.
@@ -115,7 +124,9 @@ def simulate(settings: XRayScene, seed: int, index: int) -> dict[str, tf.Tensor]
 
 
 def dataset(settings: XRayScene, count: int, seed: int) -> tf.data.Dataset:
-    """Simulates images in parallel, in order, and the same in every pass.
+    """Simulates images in parallel, in order, and the same in every pass (to float32 rounding).
+
+    Parameters are drawn in Python: the data set cannot be saved or sent to another process.
 
     Args:
         settings: the `XRayScene`.

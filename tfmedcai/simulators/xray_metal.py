@@ -88,7 +88,7 @@ def _fill(radius: tf.Tensor, distance: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value((radius - distance) * (1.0 / _SOFT_MM) + 0.5, 0.0, 1.0)
 
 
-def sample_screw(draws: Draws) -> dict:
+def _sample_screw(draws: Draws) -> dict:
     """Draws a bone screw, 4-6 mm long and 1-1.7 mm thick: head around the origin, thread and tip along +x."""
     head_radius, head = draws.uniform(0.85, 1.4), draws.uniform(0.7, 1.3)
     core, thread, pitch = draws.uniform(0.38, 0.6), draws.uniform(0.12, 0.26), draws.uniform(0.45, 0.95)
@@ -99,8 +99,8 @@ def sample_screw(draws: Draws) -> dict:
     return {"near": [], "far": [], "detail": (np.array(numbers, np.float32), *around)}
 
 
-def screw(numbers: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
-    """Says how much of each point is inside the screw that `numbers` of `sample_screw` describe."""
+def _screw(numbers: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    """Says how much of each point is inside the screw that `numbers` of `_sample_screw` describe."""
     head_radius, head, core, thread, pitch, tip, taper, sink, dome, socket = numbers
     distance = tf.sqrt(y * y + z * z + 1e-9)
     phase = (2 * math.pi / pitch) * x
@@ -113,7 +113,7 @@ def screw(numbers: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, z: tf.Tensor) ->
     return tf.nn.relu(_fill(tf.where(x < head / 2, cap, shaft), distance) - hole)
 
 
-def sample_guide_wire(draws: Draws) -> dict:
+def _sample_guide_wire(draws: Draws) -> dict:
     """Draws a guide wire, 1-3 mm thick: point of 4 faces at the origin, shaft along -x, sleeve from 5-15 mm behind."""
     radius, density, point = draws.uniform(0.5, 1.5), draws.log_uniform(0.4, 1.4), 7.0
     uneven = draws.chance(0.6)
@@ -142,7 +142,7 @@ def _sleeve(draws: Draws, wire_radius: float) -> list:
     return [sleeve, _solid(radius + draws.uniform(1.0, 8.0), draws.log_uniform(0.03, 0.4), [grip])]
 
 
-def sample_drill(draws: Draws) -> dict:
+def _sample_drill(draws: Draws) -> dict:
     """Draws a drill, 1-3.2 mm thick: point at the origin, flutes (7-12 mm) and shank along -x, chuck behind."""
     radius, flutes, lead = draws.uniform(0.5, 1.6), draws.uniform(7.0, 12.0), draws.uniform(4.0, 9.0)
     density = draws.log_uniform(0.35, 1.2)
@@ -158,8 +158,8 @@ def sample_drill(draws: Draws) -> dict:
     return {"near": [], "far": far, "detail": (np.array(numbers, np.float32), *bit)}
 
 
-def drill(numbers: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
-    """Says how much of each point is inside the bit that `numbers` of `sample_drill` describe."""
+def _drill(numbers: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, z: tf.Tensor) -> tf.Tensor:
+    """Says how much of each point is inside the bit that `numbers` of `_sample_drill` describe."""
     radius, flutes, lead, groove, point = numbers
     square = y * y + z * z + 1e-9
     phase = (4 * math.pi / lead) * x
@@ -168,7 +168,7 @@ def drill(numbers: list[tf.Tensor], x: tf.Tensor, y: tf.Tensor, z: tf.Tensor) ->
     return _fill(tf.minimum(radius * (1.0 - fade * tf.nn.relu(wave + 0.2)), -x * point), tf.sqrt(square))
 
 
-def sample_robot(draws: Draws) -> dict:
+def _sample_robot(draws: Draws) -> dict:
     """Draws a drilling capsule, 8-12 mm long: nose at the origin, two segments with dense rings, cable along -x."""
     radius, nose, length = draws.uniform(1.2, 2.2), draws.uniform(0.6, 1.6), draws.uniform(8.0, 12.0)
     wall, waist = draws.uniform(0.15, 0.4), -length * draws.uniform(0.4, 0.6)
@@ -192,9 +192,9 @@ def sample_robot(draws: Draws) -> dict:
 # Instrument name -> how to draw and to render it.
 INSTRUMENTS = MappingProxyType(
     {
-        "screw": Instrument(sample_screw, reach_mm=3.8, centre_mm=2.4, detail=screw, samples=24),
-        "guide_wire": Instrument(sample_guide_wire, reach_mm=4.3, centre_mm=-3.5, handle=0.6),
-        "drill": Instrument(sample_drill, reach_mm=6.8, centre_mm=-6.0, detail=drill, samples=16, handle=0.4),
-        "robot": Instrument(sample_robot, reach_mm=7.0, centre_mm=-6.0),
+        "screw": Instrument(_sample_screw, reach_mm=3.8, centre_mm=2.4, detail=_screw, samples=24),
+        "guide_wire": Instrument(_sample_guide_wire, reach_mm=4.3, centre_mm=-3.5, handle=0.6),
+        "drill": Instrument(_sample_drill, reach_mm=6.8, centre_mm=-6.0, detail=_drill, samples=16, handle=0.4),
+        "robot": Instrument(_sample_robot, reach_mm=7.0, centre_mm=-6.0),
     }
 )

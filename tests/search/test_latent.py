@@ -119,7 +119,7 @@ def test_proposes_what_lies_up_the_value_from_the_best_known(tmp_path, table):
         def sample(self, rng):
             return self.parse(next(texts, "c"))
 
-    oracle = latent_oracle(Fixed(3), settings(initial=4, per_round=3), 0, OBJECTIVE)
+    oracle = latent_oracle(Fixed(3), settings(initial=4, per_round=3, latent_size=3), 0, OBJECTIVE)
     scores = {"aca": 3.0, "bab": 2.0, "ab": 1.0, "cab": 0.0}
     rows = run_search(oracle, tmp_path / "j", lambda word, _: {"value": scores.get(word.key, 0.0), "parameters": 1})
     # The first letter grows: aca -> bca; bab -> cab is known, so nothing; aab (read as ab) -> bab, cab: known as well.
@@ -130,7 +130,7 @@ def test_proposes_what_lies_up_the_value_from_the_best_known(tmp_path, table):
 
 def test_never_proposes_a_known_architecture_and_ends_when_none_is_left(tmp_path, table):
     space = WordSpace(sequence_length=2)
-    oracle = latent_oracle(space, settings(initial=2, per_round=4), 0, OBJECTIVE)
+    oracle = latent_oracle(space, settings(initial=2, per_round=4, latent_size=2), 0, OBJECTIVE)
     rows = run_search(oracle, tmp_path / "j", trials=1000)
     keys = [row["key"] for row in rows]
     assert len(set(keys)) == len(keys) == 3 + 6

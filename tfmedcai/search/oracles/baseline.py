@@ -93,5 +93,9 @@ def hyperband_oracle(
 
 
 def _true_seed(seed: int) -> int:
-    """KerasTuner takes 0 for "no seed" and draws one at random."""
-    return seed + 1
+    """Spreads the seeds, and avoids 0.
+
+    KerasTuner takes 0 for "no seed", and counts up from the seed, one for each value drawn: neighbouring seeds would
+    draw the same values, shifted by one name.
+    """
+    return 1 + int(np.random.SeedSequence(seed).generate_state(1)[0]) % (2**31 - 1)

@@ -202,6 +202,16 @@ def test_too_many_failures_in_a_row_stop_the_search(tmp_path):
     assert len(Journal(tmp_path / "j").read()) == 3
 
 
+def test_a_search_goes_on_after_the_cause_of_its_failures_was_removed(tmp_path):
+    def broken(architecture, epochs):
+        raise OSError("disk")
+
+    with pytest.raises(RuntimeError, match="`--resume` goes on"):
+        search(tmp_path / "j", broken, max_failures=3)
+    rows = search(tmp_path / "j", max_failures=3, trials=4)
+    assert [row["state"] for row in rows] == ["FAILED"] * 3 + ["COMPLETED"] * 4
+
+
 def test_a_journal_of_other_settings_is_refused(tmp_path):
     search(tmp_path / "j")
     space = SnapSpace(max_length=5)

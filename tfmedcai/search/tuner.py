@@ -27,7 +27,8 @@ class Limits:
     Attributes:
         trials: distinct architectures to score.
         epochs: epochs of a candidate, unless the oracle asks for another number.
-        max_failures: failed trials in a row that stop the search.
+        max_failures: failed trials in a row that stop the search; those of an earlier start do not count, so that a
+            search whose cause of failure was removed can be resumed.
         max_repeats: proposals in a row that are all known; then the space counts as exhausted.
     """
 
@@ -107,6 +108,8 @@ class Tuner:
                 if row is None:
                     row = self._run_trial(len(done), trial, architecture, answers)
                     self.journal.append(row)
+                    if row["source"] == "trained":
+                        failures = 0 if row["score"] is not None else failures + 1
                 done.append(row)
                 self._tell_oracle(trial, row)
                 self.listener.trial(row)
@@ -117,7 +120,6 @@ class Tuner:
                     seen.add(_identity(row))
                     repeats = 0
                     scored += row["score"] is not None
-                    failures = 0 if row["score"] is not None else failures + 1
                 self._check(failures, row)
                 if scored >= self.limits.trials or repeats >= self.limits.max_repeats:
                     return done
@@ -198,7 +200,10 @@ class Tuner:
 
     def _check(self, failures: int, row: Row) -> None:
         if failures >= self.limits.max_failures:
-            raise RuntimeError(f"{failures} trials in a row failed, the last with {row['reason']}. The search stops.")
+            raise RuntimeError(
+                f"{failures} trials in a row failed, the last with {row['reason']}. The search stops. "
+                "Remove the cause, then `--resume` goes on with the next trial."
+            )
 
 
 def _identity(row: Row) -> tuple[str, int]:

@@ -23,37 +23,49 @@ class Table(BaseModel):
 class PoseSettings(Table):
     """Data and protocol of instrument pose estimation in X-ray images."""
 
-    dataset: Literal["simulated", "i3posnet"] = Field("simulated", description="where the images come from")
-    folder: Path | None = Field(None, description="folder of the published i3PosNet dataset (dataset = i3posnet)")
-    invert: bool = Field(False, description="invert intensities of a dataset on disk (metal bright to metal dark)")
-    instrument: Instrument = Field("screw", description="instrument whose pose is estimated")
-    images: PositiveInt = Field(1000, description="images for training, validation and model selection together")
-    evaluation_images: PositiveInt = Field(100, description="unseen images, of subjects never trained on")
-    image_size: tuple[PositiveInt, PositiveInt] = Field((512, 512), description="height and width of an image [px]")
-    pixel_mm: PositiveFloat = Field(0.235, description="pixel pitch of the simulated detector [mm]")
-    resolution: tuple[PositiveFloat, PositiveFloat] = Field(
-        (0.12, 0.18), description="least and most that a pixel shows at the instrument's depth [mm/px]"
+    dataset: Literal["simulated", "i3posnet"] = Field(default="simulated", description="where the images come from")
+    folder: Path | None = Field(
+        default=None, description="folder of the published i3PosNet dataset (dataset = i3posnet)"
     )
-    domain_randomisation: float = Field(0.3, ge=0, le=1, description="strength of the random changes of appearance")
-    augmentation: PositiveInt = Field(20, description="patches cut from each training image (static augmentation)")
-    draws: PositiveInt = Field(10, description="disturbed start poses for each evaluation image")
-    iterations: tuple[PositiveInt, ...] = Field((1, 3), description="iterations of crop, network and pose to report")
+    invert: bool = Field(
+        default=False, description="invert intensities of a dataset on disk (metal bright to metal dark)"
+    )
+    instrument: Instrument = Field(default="screw", description="instrument whose pose is estimated")
+    images: PositiveInt = Field(
+        default=1000, description="images for training, validation and model selection together"
+    )
+    evaluation_images: PositiveInt = Field(default=100, description="unseen images, of subjects never trained on")
+    image_size: tuple[PositiveInt, PositiveInt] = Field(default=(512, 512), description="height and width of an image [px]")
+    pixel_mm: PositiveFloat = Field(default=0.235, description="pixel pitch of the simulated detector [mm]")
+    resolution: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(0.12, 0.18), description="least and most that a pixel shows at the instrument's depth [mm/px]"
+    )
+    domain_randomisation: float = Field(
+        default=0.3, ge=0, le=1, description="strength of the random changes of appearance"
+    )
+    augmentation: PositiveInt = Field(
+        default=20, description="patches cut from each training image (static augmentation)"
+    )
+    draws: PositiveInt = Field(default=10, description="disturbed start poses for each evaluation image")
+    iterations: tuple[PositiveInt, ...] = Field(default=(1, 3), description="iterations of crop, network and pose to report")
 
 
 class SnapSettings(Table):
     """The SNAP language."""
 
-    max_length: PositiveInt = Field(12, description="longest program [symbols]")
-    underflow: Literal["noop", "reject"] = Field("noop", description="what merge and switch do on a stack of one")
+    max_length: PositiveInt = Field(default=12, description="longest program [symbols]")
+    underflow: Literal["noop", "reject"] = Field(
+        default="noop", description="what merge and switch do on a stack of one"
+    )
 
 
 class SnapNetSettings(Table):
     """The network made of one repeated SNAP block."""
 
-    filters: PositiveInt = Field(24, description="features before the central pooling; twice as many behind it")
-    blocks: tuple[PositiveInt, PositiveInt] = Field((4, 4), description="blocks before and behind the pooling")
-    search_filters: PositiveInt = Field(24, description="features before the pooling, while searching")
-    search_blocks: tuple[PositiveInt, PositiveInt] = Field((2, 2), description="blocks, while searching")
+    filters: PositiveInt = Field(default=24, description="features before the central pooling; twice as many behind it")
+    blocks: tuple[PositiveInt, PositiveInt] = Field(default=(4, 4), description="blocks before and behind the pooling")
+    search_filters: PositiveInt = Field(default=24, description="features before the pooling, while searching")
+    search_blocks: tuple[PositiveInt, PositiveInt] = Field(default=(2, 2), description="blocks, while searching")
 
     def size(self, *, search: bool) -> dict[str, Any]:
         """Returns `filters` and `blocks` of the network, while searching or at full size."""
@@ -65,70 +77,72 @@ class SnapNetSettings(Table):
 class Fit(Table):
     """How a network is fitted."""
 
-    optimizer: Literal["adam", "rmsprop"] = Field("adam", description="optimiser")
-    learning_rate: PositiveFloat = Field(1e-3, description="learning rate at the start")
-    schedule: Literal["constant", "cosine", "step"] = Field("cosine", description="course of the learning rate")
-    decay_epochs: PositiveInt = Field(35, description="step schedule: a tenth of the rate after so many [epochs]")
-    batch_size: PositiveInt = Field(64, description="patches in a batch")
+    optimizer: Literal["adam", "rmsprop"] = Field(default="adam", description="optimiser")
+    learning_rate: PositiveFloat = Field(default=1e-3, description="learning rate at the start")
+    schedule: Literal["constant", "cosine", "step"] = Field(default="cosine", description="course of the learning rate")
+    decay_epochs: PositiveInt = Field(
+        default=35, description="step schedule: a tenth of the rate after so many [epochs]"
+    )
+    batch_size: PositiveInt = Field(default=64, description="patches in a batch")
 
 
 class SearchFit(Fit):
     """How a candidate is fitted during the search."""
 
-    epochs: PositiveInt = Field(20, description="epochs of a candidate")
+    epochs: PositiveInt = Field(default=20, description="epochs of a candidate")
 
 
 class TrainingSettings(Fit):
     """How the found architecture is trained from scratch."""
 
-    epochs: PositiveInt = Field(80, description="epochs of the found network and of the hand-made one")
-    baseline: str = Field("i3posnet", description="hand-made network given the same data and epochs, or none")
+    epochs: PositiveInt = Field(default=80, description="epochs of the found network and of the hand-made one")
+    baseline: str = Field(default="i3posnet", description="hand-made network given the same data and epochs, or none")
 
 
 class SearchSettings(Table):
     """The budget of a search."""
 
-    trials: PositiveInt = Field(100, description="architectures to score, for each oracle and seed")
-    baseline: str = Field("random", description="oracle given the same budget, for comparison, or none")
-    max_failures: PositiveInt = Field(5, description="failed trials in a row that stop the search")
+    trials: PositiveInt = Field(default=100, description="architectures to score, for each oracle and seed")
+    baseline: str = Field(default="random", description="oracle given the same budget, for comparison, or none")
+    max_failures: PositiveInt = Field(default=5, description="failed trials in a row that stop the search")
     fit: SearchFit = SearchFit()
 
 
 class LatentSettings(Table):
     """The latent oracle: auto-encoder, value estimator, gradient ascent (AutoSNAP, sections 2.3 and 2.4)."""
 
-    initial: PositiveInt = Field(100, description="random architectures scored first")
-    per_round: PositiveInt = Field(100, description="architectures proposed after each fit of the auto-encoder")
-    latent_size: PositiveInt = Field(16, description="dimensions of the latent space")
-    lstm_units: PositiveInt = Field(64, description="units of each LSTM, a direction")
-    fit_steps: PositiveInt = Field(2000, description="training steps of the auto-encoder in a round")
-    batch_size: PositiveInt = Field(64, description="sequences in a training step")
-    learning_rate: PositiveFloat = Field(1e-3, description="Adam's learning rate")
-    ascent_steps: PositiveInt = Field(50, description="gradient steps before a random restart")
-    step_size: PositiveFloat = Field(0.05, description="length of a step in the latent space")
+    initial: PositiveInt = Field(default=100, description="random architectures scored first")
+    per_round: PositiveInt = Field(default=100, description="architectures proposed after each fit of the auto-encoder")
+    latent_size: PositiveInt = Field(default=16, description="dimensions of the latent space")
+    lstm_units: PositiveInt = Field(default=64, description="units of each LSTM, a direction")
+    fit_steps: PositiveInt = Field(default=2000, description="training steps of the auto-encoder in a round")
+    batch_size: PositiveInt = Field(default=64, description="sequences in a training step")
+    learning_rate: PositiveFloat = Field(default=1e-3, description="Adam's learning rate")
+    ascent_steps: PositiveInt = Field(default=50, description="gradient steps before a random restart")
+    step_size: PositiveFloat = Field(default=0.05, description="length of a step in the latent space")
 
 
 class BayesianSettings(Table):
     """KerasTuner's Bayesian optimisation."""
 
-    initial: PositiveInt = Field(20, description="random architectures scored first")
+    initial: PositiveInt = Field(default=20, description="random architectures scored first")
 
 
 class HyperbandSettings(Table):
     """The Hyperband oracle."""
 
-    max_epochs: PositiveInt = Field(20, description="epochs of the longest rung")
-    factor: PositiveInt = Field(3, ge=2, description="reduction from rung to rung")
+    max_epochs: PositiveInt = Field(default=20, description="epochs of the longest rung")
+    factor: PositiveInt = Field(default=3, ge=2, description="reduction from rung to rung")
 
 
 class Settings(Table):
     """All settings of a run. Every number is here; nothing is set by environment variables."""
 
-    task: str = Field("pose", description="what is learnt (see --list)")
-    space: str = Field("snap", description="set of architectures searched (see --list)")
-    oracle: str = Field("latent", description="what proposes the next architecture (see --list)")
-    seed: int = Field(0, ge=0, description="seed of data, weights and proposals")
-    seeds: PositiveInt = Field(1, description="repetitions with seed, seed + 1, ...")
+    task: str = Field(default="pose", description="what is learnt (see --list)")
+    space: str = Field(default="snap", description="set of architectures searched (see --list)")
+    oracle: str = Field(default="latent", description="what proposes the next architecture (see --list)")
+    seed: int = Field(default=0, ge=0, description="seed of data, weights and proposals")
+    seeds: PositiveInt = Field(default=1, description="repetitions with seed, seed + 1, ...")
     pose: PoseSettings = PoseSettings()
     snap: SnapSettings = SnapSettings()
     snapnet: SnapNetSettings = SnapNetSettings()
@@ -137,7 +151,7 @@ class Settings(Table):
     bayesian: BayesianSettings = BayesianSettings()
     hyperband: HyperbandSettings = HyperbandSettings()
     training: TrainingSettings = TrainingSettings()
-    baseline: Fit = Field(Fit(), description="fit of the hand-made network")
+    baseline: Fit = Field(default=Fit(), description="fit of the hand-made network")
 
     def all_seeds(self) -> range:
         """Returns the seeds of the repetitions.

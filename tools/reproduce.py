@@ -1,0 +1,119 @@
+"""Re-tests the claims of a paper: one JSON line a result, then the order of the methods with its statistics."""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
+
+import numpy as np
+import scipy.stats
+
+from tfmedcai.config import Settings, read_settings
+from tfmedcai.evaluate import EvaluateOptions, evaluate
+from tfmedcai.journal import Journal
+from tfmedcai.reports.series import Objective, best_so_far
+from tfmedcai.runs import Run
+from tfmedcai.search.__main__ import SearchOptions, search
+from tfmedcai.train import TrainOptions, train
+
+ROOT = Path(__file__).parents[1]
+Line = dict[str, Any]
+
+
+def line(claim: str, method: str, seed: int | None, metric: str, unit: str, value: float, n: int) -> Line:
+    """One result; n is the number of cases or trials behind the value."""
+    return {
+        "claim": claim, "method": method, "seed": seed, "metric": metric, "unit": unit, "value": round(value, 5), "n": n
+    }  # fmt: skip
+
+
+def snap(settings: Settings, output: Path) -> Iterator[Line]:
+    """AutoSNAP: latent search is ahead of random search, a smaller SNAPNet of i3PosNet (Fig. 3, Table 2)."""
+    run = search(SearchOptions(settings=settings, output=output, resume=True))
+    if run is None:
+        raise RuntimeError("the search was a dry run")
+    yield from search_results(run, settings)
+    train(TrainOptions(settings=settings, run=run.folder, resume=True))
+    evaluations = evaluate(EvaluateOptions(settings=settings, run=run.folder))
+    for result in evaluations:
+        yield line("snap", result["model"], result["seed"], "parameters", "weights", result["parameters"], 1)
+        for iterations, errors in result["iterations"].items():
+            for kind, unit in (("position_mm", "mm"), ("angle_deg", "deg")):
+                metric = f"{kind.split('_')[0]} error, {iterations} iterations, mean"
+                yield line(
+                    "snap", result["model"], result["seed"], metric, unit, errors[kind]["mean"], errors[kind]["n"]
+                )
+    yield from network_order(run)
+
+
+def search_results(run: Run, settings: Settings) -> Iterator[Line]:
+    """Yields, for each oracle and seed, the best score at the end and on average over the search; then the order."""
+    objective = Objective("value", "-log10 of the regression MSE", "max")
+    rows = Journal(run.trials).read()
+    ends: dict[str, list[float]] = {}
+    for oracle in dict.fromkeys(row["oracle"] for row in rows):
+        for seed in settings.all_seeds():
+            own = [row for row in rows if (row["oracle"], row["seed"]) == (oracle, seed)]
+            curve = best_so_far(own, objective).best
+            yield line("snap", oracle, seed, "best value at the end", objective.unit, float(curve[-1]), len(curve))
+            yield line(
+                "snap", oracle, seed, "best value, mean of the curve", objective.unit, float(np.mean(curve)), len(curve)
+            )
+            ends.setdefault(oracle, []).append(float(curve[-1]))
+    for row in Journal(run.rounds).read():
+        if row["rank_correlation"] is not None:
+            metric = f"rank correlation of the value estimator on unseen SNAPs, round {row['round']}"
+            yield line("snap", row["oracle"], row["seed"], metric, "1", row["rank_correlation"], row["known"])
+    if len(ends) == 2:
+        (first, a), (second, b) = ends.items()
+        difference = np.subtract(a, b)
+        spread = float(difference.std(ddof=1)) if len(difference) > 1 else float("nan")
+        yield {
+            "claim": "snap", "order": [name for name, _ in sorted(ends.items(), key=lambda end: -np.mean(end[1]))],
+            "difference": f"{first} - {second}", "mean": round(float(difference.mean()), 4), "std": round(spread, 4),
+            "n": len(difference),
+        }  # fmt: skip
+
+
+def network_order(run: Run) -> Iterator[Line]:
+    """Yields the order of the networks by error of each case, averaged over seeds, with Wilcoxon's signed-rank test."""
+    for kind in ("position_mm", "angle_deg"):
+        means = {}
+        for folder in run.trained():
+            with np.load(folder.cases, allow_pickle=False) as cases:
+                means.setdefault(folder.folder.parent.name, []).append(cases[f"errors_{kind}"])
+        if len(means) == 2:
+            ours, theirs = (np.mean(means[role], axis=0) for role in ("best", "baseline"))
+            order = ["snapnet", "i3posnet"] if ours.mean() < theirs.mean() else ["i3posnet", "snapnet"]
+            p = float(scipy.stats.wilcoxon(ours, theirs).pvalue)
+            yield {"claim": "snap", "metric": kind, "order": order, "wilcoxon_p": float(f"{p:.3g}"), "n": len(ours)}
+
+
+CLAIMS = {"snap": (snap, "autosnap_pose_small.toml")}
+
+
+def main() -> None:
+    """Re-tests one claim; a stopped run goes on where it was."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("claim", choices=sorted(CLAIMS))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true", help="shrunk: shows that it runs, proves nothing")
+    parser.add_argument("--json", action="store_true", help="print JSON lines only")
+    parser.add_argument("--output", type=Path, default=ROOT / "runs")
+    given = parser.parse_args()
+    test, file = CLAIMS[given.claim]
+    settings = read_settings(ROOT / "search" / file)
+    settings = (settings.smoke() if given.smoke else settings).updated({"seeds": given.seeds})
+    if not given.json:
+        print((test.__doc__ or "").splitlines()[0])
+    for result in test(settings, given.output):
+        print(json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -105,7 +105,7 @@ def test_predict_answers_and_draws(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("pixels", "pose", "expected"),
     [
-        (np.ones((64, 64, 3), np.float32), (20, 20, 0), "image"),
+        (np.ones((2, 64, 64, 3), np.float32), (20, 20, 0), "image"),
         (np.full((64, 64), np.nan, np.float32), (20, 20, 0), "NaN"),
         (np.array([["a", "b"]]), (0, 0, 0), "image"),
         (np.ones((64, 80), np.float32), (81, 20, 0), "must lie in the image of 80 x 64 px. Received x 81.0, y 20.0"),

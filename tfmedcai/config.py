@@ -35,28 +35,28 @@ class PoseSettings(Table):
         default=1000, description="images for training, validation and model selection together"
     )
     evaluation_images: PositiveInt = Field(default=100, description="unseen images, of subjects never trained on")
-    image_size: tuple[PositiveInt, PositiveInt] = Field(default=(512, 512), description="height and width of an image [px]")
+    image_size: tuple[PositiveInt, PositiveInt] = Field(
+        default=(512, 512), description="height and width of an image [px]"
+    )
     pixel_mm: PositiveFloat = Field(default=0.235, description="pixel pitch of the simulated detector [mm]")
     resolution: tuple[PositiveFloat, PositiveFloat] = Field(
         default=(0.12, 0.18), description="least and most that a pixel shows at the instrument's depth [mm/px]"
     )
-    domain_randomisation: float = Field(
-        default=0.3, ge=0, le=1, description="strength of the random changes of appearance"
-    )
+    domain_randomisation: float = Field(default=0.3, ge=0, le=1, description="strength of random changes in appearance")
     augmentation: PositiveInt = Field(
         default=20, description="patches cut from each training image (static augmentation)"
     )
     draws: PositiveInt = Field(default=10, description="disturbed start poses for each evaluation image")
-    iterations: tuple[PositiveInt, ...] = Field(default=(1, 3), description="iterations of crop, network and pose to report")
+    iterations: tuple[PositiveInt, ...] = Field(
+        default=(1, 3), description="iterations of crop, network and pose to report"
+    )
 
 
 class SnapSettings(Table):
     """The SNAP language."""
 
     max_length: PositiveInt = Field(default=12, description="longest program [symbols]")
-    underflow: Literal["noop", "reject"] = Field(
-        default="noop", description="what merge and switch do on a stack of one"
-    )
+    underflow: Literal["noop", "reject"] = Field(default="noop", description="merge and switch on a stack of one")
 
 
 class SnapNetSettings(Table):

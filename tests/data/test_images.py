@@ -1,3 +1,7 @@
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -81,3 +85,33 @@ def test_dicom_without_pydicom_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / "a.dcm").write_bytes(b"\0" * 200)
     with pytest.raises(ImportError, match="pip install pydicom"):
         read_image(tmp_path / "a.dcm")
+
+
+@pytest.mark.parametrize(
+    ("interpretation", "signed", "expected"),
+    [("MONOCHROME2", 0, [0.0, 1.0]), ("MONOCHROME1", 0, [1.0, 0.0]), ("MONOCHROME2", 1, [0.0, 1.0])],
+)
+def test_dicom_is_read_by_its_stored_bits(tmp_path, monkeypatch, interpretation, signed, expected):
+    class Record(SimpleNamespace):
+        def get(self, name, default):
+            return getattr(self, name, default)
+
+    pixels = np.array([[0, 4095]], np.uint16) if not signed else np.array([[-2048, 2047]], np.int16)
+    record = Record(
+        pixel_array=pixels, BitsStored=12, PhotometricInterpretation=interpretation, PixelRepresentation=signed
+    )
+    pydicom = SimpleNamespace(dcmread=lambda path: record, errors=SimpleNamespace(InvalidDicomError=TypeError))
+    monkeypatch.setattr(images.importlib, "import_module", lambda name: pydicom)
+    (tmp_path / "a.dcm").write_bytes(b"")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.dcm"), [expected])
+
+
+def test_a_real_fluoroscopy_frame_is_read():
+    folder = Path(os.environ.get("TFMEDCAI_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    path = folder / "xray" / "hip_dhs_fluoroscopy" / "IM-0001-0022.png"
+    if not path.is_file():
+        pytest.skip(f"no {path}: set TFMEDCAI_DATA to the folder of real data")
+    image = read_image(path)
+    assert image.shape == (1024, 1024)
+    # Outside the image intensifier, the wire, and bone beside it.
+    assert image[10, 10] == 0.0 and 0.1 < image[640, 345] < 0.25 < image[600, 420] < 0.6

@@ -1,4 +1,3 @@
-import dataclasses
 import math
 
 import numpy as np
@@ -58,7 +57,7 @@ def test_labels_agree_with_each_other_and_with_the_settings(varied):
 
 
 def test_axis_and_origin_in_the_image_are_those_of_the_landmarks():
-    for index in range(8):
+    for index in range(6):
         sample = simulate(PLAIN, seed=5, index=index)
         image, label = 0.5 - sample["image"].numpy(), sample["image_pose"].numpy()
         landmarks = project_landmarks(label[np.newaxis], LANDMARKS_MM["robot"])[0].numpy()
@@ -77,12 +76,9 @@ def test_axis_and_origin_in_the_image_are_those_of_the_landmarks():
         assert abs(math.degrees(math.atan(slope))) < 0.5
 
 
-def test_the_strength_of_domain_randomisation_matters():
-    def spread(strength):
-        settings = dataclasses.replace(VARIED, domain_randomisation=strength)
-        return np.std([simulate(settings, 0, index)["image"].numpy().mean() for index in range(8)])
-
-    assert spread(0.0) < spread(1.0)
+def test_domain_randomisation_makes_images_differ_in_brightness(varied):
+    plain = [simulate(PLAIN, seed=0, index=index)["image"].numpy().mean() for index in range(8)]
+    assert np.std(plain) < 0.03 < 0.08 < np.std([sample["image"].mean() for sample in varied])
 
 
 def test_an_empty_data_set_is_empty():

@@ -62,7 +62,7 @@ def test_the_axis_of_what_is_drawn_is_that_of_the_label(name, angle, tilt):
 
 @pytest.mark.parametrize("name", INSTRUMENTS)
 def test_nothing_near_the_origin_lies_outside_the_window(name):
-    for draw, tilt in enumerate((0.0, 1.0, -1.0)):
+    for draw, tilt in enumerate((0.0, 1.0)):
         np.testing.assert_allclose(render(name, 0.8, tilt, draw)[0], render(name, 0.8, tilt, draw, finest_mm=0.03)[0])
 
 
@@ -79,7 +79,7 @@ def test_a_tool_ends_at_the_origin(name):
 
 
 def test_the_flat_nose_of_a_robot_is_a_step_at_the_origin():
-    for draw in range(5):
+    for draw in range(3):
         image, label, _ = render("robot", 0.5, 0.0, draw)
         straight, along, across = straightened(image, label)
         profile = straight[np.abs(across[:, 0]) < 1].mean(0)

@@ -27,7 +27,7 @@ def rays(rotation, width=41, height=31):
     return Rays(*(tf.constant(values, tf.float32) for values in (x, y[:, np.newaxis], rotation, PLACE)))
 
 
-def marched(bundle, inside, reach=12.0, steps=6001):
+def marched(bundle, inside, reach=5.0, steps=1501):
     """Path lengths in mm of depth, by brute force in double precision."""
     slopes = np.stack(np.meshgrid(bundle.slopes_x.numpy(), bundle.slopes_y.numpy()[:, 0]), axis=-1).astype(float)
     depths = DEPTH + np.linspace(-reach, reach, steps)

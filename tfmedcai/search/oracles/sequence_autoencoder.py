@@ -5,6 +5,7 @@ from typing import Protocol
 
 import keras
 import numpy as np
+import scipy.stats
 import tensorflow as tf
 
 HIDDEN_UNITS = 64  # of the dense layer between the LSTMs and the latent vector
@@ -69,19 +70,19 @@ class SequenceAutoEncoder:
         Args:
             random: `(steps, batch, sequence_length)` int, a batch of random sequences for each step.
             known: `(n, sequence_length)` int, sequences with a value.
-            values: `(n,)` float, their values; they are standardised here, so their unit does not matter.
+            values: `(n,)` float, their values; only their order counts: they are replaced by the normal scores of their
+                ranks, so that one architecture that did not train at all does not drown the differences of the rest.
             seed: seed of the random latent vectors and of the batches of known sequences.
 
         Returns:
             `reconstruction`, `value` and `consistency`: the three losses, averaged over the last steps.
         """
-        spread = float(np.std(values)) or 1.0
-        standard = (np.asarray(values) - np.mean(values)) / spread
+        scores = scipy.stats.norm.ppf((scipy.stats.rankdata(values) - 0.5) / len(values))
         with tf.device("CPU:0"):
             losses = self._fit(
                 tf.constant(random, tf.int32),
                 tf.constant(known, tf.int32),
-                tf.constant(standard, tf.float32),
+                tf.constant(scores, tf.float32),
                 tf.constant(seed % 2**31, tf.int32),
             )
         return dict(zip(("reconstruction", "value", "consistency"), losses.numpy().tolist(), strict=True))
@@ -97,7 +98,7 @@ class SequenceAutoEncoder:
             return self._decode(tf.constant(latent, tf.float32)).numpy()
 
     def value(self, latent: np.ndarray) -> np.ndarray:
-        """Estimates the values of `(n, latent_size)` latent vectors, `(n,)`, in standard deviations of the last fit."""
+        """Estimates values of `(n, latent_size)` latent vectors: `(n,)` normal scores among the fitted values."""
         kernel, bias = self.estimator.get_weights()
         return (latent @ kernel + bias)[:, 0]
 

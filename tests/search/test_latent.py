@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import keras_tuner
 import numpy as np
 import pytest
+from keras_tuner.engine.trial import TrialStatus
 
 from tests.conformance_oracle import OBJECTIVE, WordSpace, check_oracle, oracle_space, run_search, score_word
 from tfmedcai.journal import Journal
@@ -126,6 +127,48 @@ def test_proposes_what_lies_up_the_value_from_the_best_known(tmp_path, table):
     assert rows[4]["key"] == "bca"
     assert len({row["key"] for row in rows}) == len(rows)
     assert space.sequence_length == 3
+
+
+def test_looks_at_nothing_before_the_first_step(tmp_path, table, monkeypatch):
+    looked, decode = [], TableAutoEncoder.decode
+    monkeypatch.setattr(TableAutoEncoder, "decode", lambda self, places: looked.append(places) or decode(self, places))
+    oracle = latent_oracle(WordSpace(3), settings(initial=5, per_round=2, latent_size=3), 0, OBJECTIVE)
+    run_search(oracle, tmp_path / "j", lambda word, _: {"value": len(word.text), "parameters": 1}, trials=6)
+    _, known, values, _ = oracle._autoencoder.fits[0]
+    starts = oracle._autoencoder.encode(known[np.argsort(-values, kind="stable")][:2])
+    places = looked[0].reshape(2, -1, 3)
+    step = SETTINGS.step_size * oracle._autoencoder.gradient()
+    assert places.shape[1] == SETTINGS.ascent_steps
+    np.testing.assert_allclose(places[:, 0], np.clip(starts + step, -1, 1))
+    np.testing.assert_allclose(places[:, 1], np.clip(starts + 2 * step, -1, 1))
+
+
+def test_waits_for_the_trials_of_a_round_before_it_fits(tmp_path, table):
+    oracle = latent_oracle(WordSpace(), settings(initial=3), 0, OBJECTIVE)
+    oracle.verbose = 0
+    oracle._set_project_dir(tmp_path, "parallel")
+    trials = [oracle.create_trial(f"worker {number}") for number in range(3)]
+    for number, trial in enumerate(trials):
+        assert oracle.create_trial("worker 3").status == TrialStatus.IDLE
+        oracle.update_trial(trial.trial_id, {"value": float(number)})
+        trial.status = TrialStatus.COMPLETED
+        oracle.end_trial(trial)
+    assert oracle.create_trial("worker 3").status == TrialStatus.RUNNING
+    assert [row["known"] for row in oracle.rounds] == [3]
+
+
+def test_draws_more_while_all_have_failed(tmp_path, table):
+    calls = []
+
+    def evaluate(word, epochs):
+        calls.append(word)
+        if len(calls) < 4:
+            raise MemoryError
+        return {"value": len(word.text), "parameters": 1}
+
+    oracle = latent_oracle(WordSpace(), settings(initial=2), 0, OBJECTIVE)
+    run_search(oracle, tmp_path / "j", evaluate, trials=3)
+    assert [row["known"] for row in oracle.rounds] == [2]
 
 
 def test_never_proposes_a_known_architecture_and_ends_when_none_is_left(tmp_path, table):

@@ -82,10 +82,12 @@ class LatentOracle(keras_tuner.Oracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Proposes the next architecture; fits the auto-encoder first, if a round begins."""
         if not self._pending:
-            if len(self._proposed) < self.settings.initial or len(self._scores()) < 2:
+            if len(self._proposed) < self.settings.initial:
                 self._pending = self._draw(1)
             elif self.ongoing_trials:
                 return {"status": TrialStatus.IDLE}
+            elif len(self._scores()) < 2:
+                self._pending = self._draw(1)  # nothing can be learnt yet: all others failed
             else:
                 self._begin_round()
         if not self._pending:

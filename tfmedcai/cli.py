@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 import tyro
 from pydantic import ValidationError
 
-from tfmedcai import registry
+from tfmedcai import presets, registry
 from tfmedcai.config import Settings, check_names, explain, read_settings
 from tfmedcai.runs import open_run
 
@@ -69,9 +69,10 @@ def fail(error: Exception) -> None:
 
 
 def print_names() -> None:
-    """Prints the names of all tasks, spaces, oracles, networks."""
+    """Prints the names of all tasks, spaces, oracles, networks and presets."""
     for kind in registry.KINDS:
         print(f"{kind:9} {', '.join(registry.names(kind))}")
+    print(f"presets   {', '.join(presets.names())}")
 
 
 @contextmanager

@@ -66,12 +66,15 @@ class SnapNetSettings(Table):
     blocks: tuple[PositiveInt, PositiveInt] = Field(default=(4, 4), description="blocks before and behind the pooling")
     search_filters: PositiveInt = Field(default=24, description="features before the pooling, while searching")
     search_blocks: tuple[PositiveInt, PositiveInt] = Field(default=(2, 2), description="blocks, while searching")
+    head: Literal["grid", "average"] = Field(
+        default="average", description="what the last, linear layer sees: averages of the whole map or of its cells"
+    )
 
     def size(self, *, search: bool) -> dict[str, Any]:
-        """Returns `filters` and `blocks` of the network, while searching or at full size."""
+        """Returns `filters`, `blocks` and `head` of the network, while searching or at full size."""
         if search:
-            return {"filters": self.search_filters, "blocks": self.search_blocks}
-        return {"filters": self.filters, "blocks": self.blocks}
+            return {"filters": self.search_filters, "blocks": self.search_blocks, "head": self.head}
+        return {"filters": self.filters, "blocks": self.blocks, "head": self.head}
 
 
 class Fit(Table):

@@ -1,9 +1,10 @@
 """Trains the architecture that a search found, or one given as text, beside the hand-made baseline network."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfmedcai import presets
 from tfmedcai.cli import RUN_OPTION, SettingsOptions, main, progress
 from tfmedcai.config import NO_BASELINE, Settings
 from tfmedcai.journal import Journal
@@ -21,7 +22,7 @@ class TrainOptions(SettingsOptions):
     run: Path | None = None
     """run folder of a search; its best architecture is trained with its settings"""
     architecture: str | None = None
-    """text of an architecture to train instead of a search's best"""
+    """text of an architecture, or name of a preset with its sizes (see --list), to train instead of a search's best"""
     output: Path = Path("runs")
     """folder of run folders, for an architecture given as text"""
     resume: bool = False
@@ -43,6 +44,10 @@ def train(options: TrainOptions) -> Run:
     """
     from tfmedcai.tasks.task import make_space, make_task
 
+    if options.architecture in presets.names():
+        preset = presets.read(options.architecture)
+        sized = options.settings.updated({"space": preset["space"]} | preset["sizes"])
+        options = replace(options, settings=sized, architecture=preset["architecture"])
     settings = options.settings
     if options.run is not None:
         run, _ = open_run(options.run)

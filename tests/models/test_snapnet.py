@@ -4,9 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from tests.search_spaces.snap_reference import PARAMETERS, merge_parameters, network_parameters, program_parameters
+from tests.search_spaces.snap_reference import PARAMETERS, merge_parameters, network_parameters
 from tfmedcai.metrics.complexity import parameters
-from tfmedcai.models import presets
 from tfmedcai.models.snapnet import LAYERS, snapnet
 from tfmedcai.search_spaces.snap import Snap, SnapSpace
 from tfmedcai.search_spaces.snap_graph import SYMBOLS
@@ -57,8 +56,9 @@ def test_size_of_merge(filters, size):
 )
 def test_size_of_networks(text):
     snap = Snap.parse(text)
-    model = snapnet(snap, filters=24, blocks=(2, 1))
-    assert parameters(model, trainable_only=True) == network_parameters(snap, filters=24, blocks=(2, 1))
+    for head, cells in (("average", 1), ("grid", 3 * 6)):
+        model = snapnet(snap, filters=24, blocks=(2, 1), head=head)
+        assert parameters(model, trainable_only=True) == network_parameters(snap, 24, (2, 1), cells=cells)
 
 
 def test_size_of_random_snapnet_a_is_the_published_one():
@@ -98,6 +98,15 @@ def test_pooling_of_the_stem_is_computed_once():
     assert parameters(only_behind, trainable_only=True) == network_parameters(Snap.parse("conv1x1"), 4, (0, 1))
 
 
+def test_grid_head_knows_where_a_feature_lies_and_average_head_does_not():
+    patches = np.zeros((2, 48, 92, 1), np.float32)
+    patches[0, 20:24, 20:24] = patches[1, 20:24, 60:64] = 1.0
+    for head, same in (("average", True), ("grid", False)):
+        model = snapnet(Snap.parse("conv1x1"), filters=4, blocks=(1, 1), head=head)
+        one, other = model(patches).numpy()
+        assert np.allclose(one, other, atol=1e-6) == same
+
+
 def test_equal_keys_build_equal_networks():
     one = snapnet(Snap.parse("branch conv3x3 switch dw3x3"), **TINY)
     other = snapnet(Snap.parse("switch switch branch dw3x3 switch conv3x3"), **TINY)
@@ -119,20 +128,6 @@ def test_every_random_snap_predicts_finite_landmarks():
         assert landmarks.shape == (2, 5)
         assert np.isfinite(landmarks).all()
         assert not np.allclose(landmarks[0], landmarks[1])
-
-
-@pytest.mark.parametrize(("name", "filters", "blocks"), [("a", 24, (4, 4)), ("b", 56, (4, 4)), ("search", 24, (2, 2))])
-def test_presets(name, filters, blocks):
-    preset = presets.read(f"snapnet_{name}")
-    assert preset.pop("network") == "snapnet"
-    assert (preset["filters"], tuple(preset["blocks"])) == (filters, blocks)
-    assert program_parameters(SnapSpace().parse(preset.pop("snap")).symbols, filters) > 0
-    assert set(preset) == {"filters", "blocks"}
-
-
-def test_unknown_preset():
-    with pytest.raises(ValueError, match=r"`snapnet_c` is not one of the presets: .* Did you mean"):
-        presets.read("snapnet_c")
 
 
 @pytest.mark.parametrize("wrong", [{"blocks": (0, 0)}, {"filters": 0}, {"outputs": -1}, {"blocks": (-1, 2)}])

@@ -57,11 +57,11 @@ def block_parameters(snap, filters):
     return program_parameters(snap.symbols, filters)
 
 
-def network_parameters(snap, filters=24, blocks=(2, 2), outputs=12, channels=1):
-    """Trainable parameters: stem, blocks, two poolings with normalised 1x1 convolutions, head."""
+def network_parameters(snap, filters=24, blocks=(2, 2), outputs=12, channels=1, cells=1):
+    """Trainable parameters: stem, blocks, two poolings with normalised 1x1 convolutions, head over so many cells."""
     stem = 9 * channels * filters
     pooling = 2 * (2 * filters + filters * 2 * filters)
-    head = 2 * 2 * filters + 2 * filters * outputs + outputs
+    head = 2 * 2 * filters + cells * 2 * filters * outputs + outputs
     before, behind = block_parameters(snap, filters), block_parameters(snap, 2 * filters)
     return stem + blocks[0] * before + pooling + blocks[1] * behind + head
 

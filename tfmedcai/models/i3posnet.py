@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from tfmedcai.layers.convolution import normalisation
+
 
 def i3posnet(
     *,
@@ -53,11 +55,11 @@ def i3posnet(
         for number in (1, 2):
             name = f"block_{block}_conv_{number}"
             x = layers.Conv2D(channels, 3, padding="same", activation="relu", name=name)(x)
-            x = layers.BatchNormalization(name=f"{name}_bn")(x)
+            x = normalisation(x, f"{name}_bn")
         name = f"block_{block}_halve"
         x = layers.Conv2D(channels, 3, strides=2, padding="same", activation="relu", name=name)(x)
     x = layers.Flatten(name="flatten")(x)
     for number, units in enumerate(dense, start=1):
         x = layers.Dense(units, activation="relu", name=f"dense_{number}")(x)
-        x = layers.BatchNormalization(name=f"dense_{number}_bn")(x)
+        x = normalisation(x, f"dense_{number}_bn")
     return keras.Model(image, layers.Dense(outputs, name="landmarks")(x), name="i3posnet")

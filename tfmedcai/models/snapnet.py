@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import keras
 from keras import layers
@@ -12,6 +13,9 @@ from tfmedcai.search_spaces.snap import Snap
 from tfmedcai.search_spaces.snap_graph import PARAMETER_FREE
 
 Tensor = keras.KerasTensor
+Head = Literal["grid", "average"]
+
+CELL = 8  # edge of a cell of the grid head [px of the last maps]
 
 # Symbol -> (input, filters, name of the layer) -> output
 LAYERS: dict[str, Callable[[Tensor, int, str], Tensor]] = {
@@ -30,6 +34,7 @@ def snapnet(
     outputs: int = 12,
     filters: int = 24,
     blocks: tuple[int, int] = (2, 2),
+    head: Head = "average",
 ) -> keras.Model:
     """Builds the network of a SNAP: stem, blocks, pooling with twice the channels, blocks, linear head.
 
@@ -43,6 +48,9 @@ def snapnet(
         outputs: number of regressed values.
         filters: channels before the pooling.
         blocks: number of blocks before and behind the pooling.
+        head: what the linear layer sees: "average" averages each feature over the whole map, so that it knows where a
+            feature lies only through the padding at the border, which shallow networks do not reach; "grid" averages
+            over cells of 8 x 8 px. The paper leaves it open; both agree with the sizes it states (section 3.4).
 
     Returns:
         Functional model `(batch, height, width, channels)` -> `(batch, outputs)`, made of plain Keras layers only.
@@ -69,8 +77,7 @@ def snapnet(
     stack = _pooled(stack, 2 * filters)
     for number in range(blocks[0] + 1, sum(blocks) + 1):
         stack = (stack[1], _block(snap, stack, 2 * filters, f"block_{number}"))
-    features = layers.GlobalAveragePooling2D(name="features")(pre_activation(stack[1], "head"))
-    landmarks = layers.Dense(outputs, name="landmarks")(features)
+    landmarks = layers.Dense(outputs, name="landmarks")(_features(pre_activation(stack[1], "head"), head))
     return keras.Model(image, landmarks, name="snapnet")
 
 
@@ -97,3 +104,10 @@ def _pooled(stack: tuple[Tensor, Tensor], filters: int) -> tuple[Tensor, Tensor]
     older = layers.MaxPooling2D(2, name="pool_1")(stack[0])
     newer = older if stack[0] is stack[1] else layers.MaxPooling2D(2, name="pool_2")(stack[1])
     return convolution(older, filters, 1, "pool_1_conv1x1"), convolution(newer, filters, 1, "pool_2_conv1x1")
+
+
+def _features(maps: Tensor, head: Head) -> Tensor:
+    if head == "average":
+        return layers.GlobalAveragePooling2D(name="features")(maps)
+    cells = layers.AveragePooling2D(CELL, padding="same", name="cells")(maps)
+    return layers.Flatten(name="features")(cells)

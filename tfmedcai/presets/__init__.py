@@ -1,6 +1,4 @@
-"""Named networks: one JSON file holds the name of the network and the arguments that build it."""
-
-from __future__ import annotations
+"""Architectures that were found before, by name: one JSON file holds the text and the sizes of its network."""
 
 import json
 from importlib.resources import files
@@ -25,12 +23,12 @@ def read(name: str) -> dict[str, Any]:
         name: one of `names()`.
 
     Returns:
-        "network" -> name of the network, and the arguments of its function; an architecture is given as text.
+        "space", "architecture" (its text in that space) and "sizes", the settings tables that belong to it.
 
     Raises:
         ValueError: if there is no such preset.
 
-    >>> read("snapnet_b")["filters"]
+    >>> read("snapnet_b")["sizes"]["snapnet"]["filters"]
     56
     """
     if name not in names():

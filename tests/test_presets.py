@@ -1,0 +1,26 @@
+"""Named architectures: each parses in its space and fits the settings it sizes."""
+
+import pytest
+
+from tfmedcai import presets
+from tfmedcai.config import Settings
+from tfmedcai.metrics.complexity import parameters
+from tfmedcai.tasks.task import build_network, make_space
+
+I3POSNET = 2_894_508
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_a_preset_builds_its_network(name):
+    preset = presets.read(name)
+    settings = Settings().updated({"space": preset["space"]} | preset["sizes"])
+    architecture = make_space(settings).parse(preset["architecture"])
+    network = build_network(settings, architecture, search=False, input_shape=(48, 92, 1), outputs=12)
+    # AutoSNAP, section 3.4: a sixteenth and a quarter of i3PosNet's weights, about.
+    share = parameters(network) / I3POSNET
+    assert share == pytest.approx({"snapnet_a": 1 / 16, "snapnet_b": 1 / 4}[name], rel=0.6)
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match=r"`snapnet_c` is not one of the presets: .* Did you mean"):
+        presets.read("snapnet_c")

@@ -2,14 +2,13 @@
 
 import argparse
 import json
-import os
 import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from tfmedcai.cli import prepare_tensorflow
 
 Case = dict[str, Any]
 
@@ -101,6 +100,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7, help="runs of each case")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
     given = parser.parse_args()
+    prepare_tensorflow()
     if not given.json:
         print("no peer does these jobs: peer and ratio are left out")
     for case in TOPICS[given.topic](given.runs):

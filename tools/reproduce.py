@@ -2,17 +2,14 @@
 
 import argparse
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 
 import numpy as np
 import scipy.stats
 
+from tfmedcai.cli import prepare_tensorflow
 from tfmedcai.config import Settings, read_settings
 from tfmedcai.evaluate import EvaluateOptions, evaluate
 from tfmedcai.journal import Journal
@@ -23,6 +20,7 @@ from tfmedcai.train import TrainOptions, train
 
 ROOT = Path(__file__).parents[1]
 Line = dict[str, Any]
+NETWORKS = {"best": "snapnet", "baseline": "i3posnet"}  # folder of a run -> the network in it
 
 
 def line(claim: str, method: str, seed: int | None, metric: str, unit: str, value: float, n: int) -> Line:
@@ -30,6 +28,12 @@ def line(claim: str, method: str, seed: int | None, metric: str, unit: str, valu
     return {
         "claim": claim, "method": method, "seed": seed, "metric": metric, "unit": unit, "value": round(value, 5), "n": n
     }  # fmt: skip
+
+
+def spread(values: Iterable[float]) -> float | None:
+    """Returns the standard deviation over seeds; None for one seed."""
+    values = list(values)
+    return round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None
 
 
 def snap(settings: Settings, output: Path) -> Iterator[Line]:
@@ -72,10 +76,9 @@ def search_results(run: Run, settings: Settings) -> Iterator[Line]:
     if len(ends) == 2:
         (first, a), (second, b) = ends.items()
         difference = np.subtract(a, b)
-        spread = float(difference.std(ddof=1)) if len(difference) > 1 else float("nan")
         yield {
             "claim": "snap", "order": [name for name, _ in sorted(ends.items(), key=lambda end: -np.mean(end[1]))],
-            "difference": f"{first} - {second}", "mean": round(float(difference.mean()), 4), "std": round(spread, 4),
+            "difference": f"{first} - {second}", "mean": round(float(difference.mean()), 4), "std": spread(difference),
             "n": len(difference),
         }  # fmt: skip
 
@@ -83,15 +86,19 @@ def search_results(run: Run, settings: Settings) -> Iterator[Line]:
 def network_order(run: Run) -> Iterator[Line]:
     """Yields the order of the networks by error of each case, averaged over seeds, with Wilcoxon's signed-rank test."""
     for kind in ("position_mm", "angle_deg"):
-        means = {}
+        errors: dict[str, list[np.ndarray]] = {}
         for folder in run.trained():
             with np.load(folder.cases, allow_pickle=False) as cases:
-                means.setdefault(folder.folder.parent.name, []).append(cases[f"errors_{kind}"])
-        if len(means) == 2:
-            ours, theirs = (np.mean(means[role], axis=0) for role in ("best", "baseline"))
-            order = ["snapnet", "i3posnet"] if ours.mean() < theirs.mean() else ["i3posnet", "snapnet"]
-            p = float(scipy.stats.wilcoxon(ours, theirs).pvalue)
-            yield {"claim": "snap", "metric": kind, "order": order, "wilcoxon_p": float(f"{p:.3g}"), "n": len(ours)}
+                errors.setdefault(NETWORKS[folder.folder.parent.name], []).append(cases[f"errors_{kind}"])
+        if len(errors) == 2:
+            means = {name: round(float(np.mean(seeds)), 4) for name, seeds in errors.items()}
+            deviation = {name: spread(np.mean(seeds, axis=1)) for name, seeds in errors.items()}
+            ours, theirs = (np.mean(errors[name], axis=0) for name in NETWORKS.values())
+            yield {
+                "claim": "snap", "metric": kind, "order": sorted(means, key=lambda name: means[name]), "means": means,
+                "std_of_seeds": deviation, "wilcoxon_p": float(f"{scipy.stats.wilcoxon(ours, theirs).pvalue:.3g}"),
+                "n": len(ours),
+            }  # fmt: skip
 
 
 CLAIMS = {"snap": (snap, "autosnap_pose_small.toml")}
@@ -106,6 +113,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
     parser.add_argument("--output", type=Path, default=ROOT / "runs")
     given = parser.parse_args()
+    prepare_tensorflow()
     test, file = CLAIMS[given.claim]
     settings = read_settings(ROOT / "search" / file)
     settings = (settings.smoke() if given.smoke else settings).updated({"seeds": given.seeds})

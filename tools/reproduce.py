@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tfmedcai.config import Settings, read_settings
 from tfmedcai.evaluate import EvaluateOptions, evaluate
 from tfmedcai.journal import Journal
 from tfmedcai.reports.series import Objective, best_so_far
-from tfmedcai.runs import Run
+from tfmedcai.runs import Run, environment
 from tfmedcai.search.__main__ import SearchOptions, search
 from tfmedcai.train import TrainOptions, train
 
@@ -119,6 +120,8 @@ def main() -> None:
     settings = (settings.smoke() if given.smoke else settings).updated({"seeds": given.seeds})
     if not given.json:
         print((test.__doc__ or "").splitlines()[0])
+    measured = {"claim": given.claim, "date": datetime.now(UTC).date().isoformat(), "settings": file}
+    print(json.dumps(measured | environment()), flush=True)
     for result in test(settings, given.output):
         print(json.dumps(result), flush=True)
 

@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,12 +41,14 @@ def spread(values: Iterable[float]) -> float | None:
 
 def snap(settings: Settings, output: Path) -> Iterator[Line]:
     """AutoSNAP: latent search is ahead of random search, a smaller SNAPNet of i3PosNet (Fig. 3, Table 2)."""
-    run = search(SearchOptions(settings=settings, output=output, resume=True))
+    with redirect_stdout(sys.stderr):
+        run = search(SearchOptions(settings=settings, output=output, resume=True))
     if run is None:
         raise RuntimeError("the search was a dry run")
     yield from search_results(run, settings)
-    train(TrainOptions(settings=settings, run=run.folder, resume=True))
-    evaluations = evaluate(EvaluateOptions(settings=settings, run=run.folder))
+    with redirect_stdout(sys.stderr):
+        train(TrainOptions(settings=settings, run=run.folder, resume=True))
+        evaluations = evaluate(EvaluateOptions(settings=settings, run=run.folder))
     for result in evaluations:
         yield line("snap", result["model"], result["seed"], "parameters", "weights", result["parameters"], 1)
         for iterations, errors in result["iterations"].items():

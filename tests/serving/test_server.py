@@ -14,7 +14,8 @@ import tfmedcai.serving.server as server_module
 from tfmedcai.serving.client import Client
 from tfmedcai.serving.errors import MESSAGE_LIMIT, RequestError, invalid
 from tfmedcai.serving.options import ServerOptions
-from tfmedcai.serving.server import Server, sources_from
+from tfmedcai.serving.processes import sources_from
+from tfmedcai.serving.server import Server
 
 
 @pytest.fixture(scope="module")
@@ -81,12 +82,6 @@ def test_many_clients_at_once_get_their_own_answers(server, network):
     for thread in threads:
         thread.join()
     np.testing.assert_allclose(received, expected, rtol=1e-4, atol=1e-6)
-
-
-def test_classify_is_unimplemented(server):
-    with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError) as refused:
-        channel.unary_unary("/tensorflow.serving.PredictionService/Classify")(b"", timeout=30)
-    assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def wait_until_refusing(address: str) -> None:

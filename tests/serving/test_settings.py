@@ -3,7 +3,11 @@
 import re
 from pathlib import Path
 
-from tfmedcai.serving.catalog import read_config
+import kubernetes_validate
+import yaml
+
+from tfmedcai.serving import config_files
+from tfmedcai.serving.sources import read_config
 
 SETTINGS = Path(__file__).parents[2] / "serving"
 
@@ -14,8 +18,27 @@ def test_models_config_names_the_pose_model():
 
 
 def test_monitoring_is_on():
-    text = re.sub(r"#.*", "", (SETTINGS / "monitoring.config").read_text())
-    assert re.search(r"prometheus_config \{\s*enable: true", text)
+    config = config_files.read(SETTINGS / "monitoring.config", "MonitoringConfig").prometheus_config
+    assert (config.enable, config.path) == (True, "/monitoring/prometheus/metrics")
+
+
+def test_the_example_of_keys_is_read_once_keys_are_in_it():
+    text = (SETTINGS / "ssl.config.example").read_text()
+    assert config_files.read(SETTINGS / "ssl.config.example", "SSLConfig").client_verify
+    assert "-----BEGIN PRIVATE KEY-----\\n...\\n" in text  # no key of anybody
+
+
+def test_manifests_are_valid():
+    documents = list(yaml.safe_load_all((SETTINGS / "kubernetes.yaml").read_text()))
+    assert [document["kind"] for document in documents] == ["Deployment", "Service", "NetworkPolicy"]
+    for document in documents:
+        kubernetes_validate.validate(document, "1.30", strict=True)
+    kustomization = yaml.safe_load((SETTINGS / "kustomization.yaml").read_text())
+    (made,) = kustomization["configMapGenerator"]
+    (container,) = documents[0]["spec"]["template"]["spec"]["containers"]
+    mounted = [argument.split("/config/")[1] for argument in container["args"] if "/config/" in argument]
+    assert set(mounted) <= set(made["files"])
+    assert all((SETTINGS / file).is_file() for file in [*made["files"], *kustomization["resources"]])
 
 
 def test_container_listens_on_this_machine_only():

@@ -1,9 +1,11 @@
 """The commands `export`, `serve` and `ask` of `python -m tfmedcai.serving`."""
 
 import json
-from dataclasses import dataclass, field
+import shutil
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -38,6 +40,9 @@ class Serve(ServerOptions):
     """the model's folder: the newest version in it is served"""
     model_config_file: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """TensorFlow Serving's text file with several models, versions and labels, instead of --model_base_path"""
+    engine: Literal["auto", "embedded", "tensorflow_serving"] = "auto"
+    """what answers: this package, or tensorflow_model_server, which listens on all addresses and so needs
+    --host 0.0.0.0; auto takes it where that is said and it is on the PATH"""
     traceback: bool = False
     """show where an error was raised"""
 
@@ -61,6 +66,12 @@ class Ask:
     """version of the model; the newest by default"""
     timeout: float = 60.0
     """seconds to wait"""
+    ssl_authority: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """PEM file of who signed the server's certificate: encrypts"""
+    ssl_certificate: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """PEM file of an own certificate, for servers that ask for one"""
+    ssl_key: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """PEM file of its key"""
     traceback: bool = False
     """show where an error was raised"""
 
@@ -117,10 +128,23 @@ def serve(verb: Serve) -> None:
         ValueError: if the options contradict each other or a model cannot be loaded.
         OSError: if a file cannot be read or the port not be listened on.
     """
-    from tfmedcai.serving import server
+    from tfmedcai.serving import processes
 
-    sources = server.sources_from(verb.model_name, verb.model_base_path, verb.model_config_file)
-    server.serve(sources, verb)
+    read_sources = partial(processes.sources_from, verb.model_name, verb.model_base_path, verb.model_config_file)
+    options = ServerOptions(**{field.name: getattr(verb, field.name) for field in fields(ServerOptions)})
+    engine = verb.engine
+    if engine == "auto":
+        # TensorFlow Serving listens on all addresses: it is taken only where that was asked for.
+        installed = shutil.which(processes.PROGRAM) is not None and options.host == "0.0.0.0"
+        engine = "tensorflow_serving" if installed else "embedded"
+    if engine == "tensorflow_serving":
+        read_sources()
+        named = {name: getattr(verb, name) for name in ("model_name", "model_base_path", "model_config_file")}
+        processes.run_tensorflow_serving(options, [f"--{name}={value}" for name, value in named.items() if value])
+    elif options.workers > 1:
+        processes.serve_with_workers(read_sources, options)
+    else:
+        processes.serve(read_sources, options)
 
 
 def ask(verb: Ask) -> None:
@@ -130,9 +154,13 @@ def ask(verb: Ask) -> None:
         ValueError: if an input cannot be read, or the server refuses the request.
     """
     from tfmedcai.serving.client import Client
+    from tfmedcai.serving.tls import channel_credentials
     from tfmedcai.serving.values import read_input, to_json
 
-    with Client(verb.address) as client:
+    credentials = None
+    if verb.ssl_authority or verb.ssl_certificate or verb.ssl_key:
+        credentials = channel_credentials(verb.ssl_authority, verb.ssl_certificate, verb.ssl_key)
+    with Client(verb.address, credentials) as client:
         signatures = client.metadata(verb.model, verb.version, verb.timeout)
         if verb.signature not in signatures:
             raise ValueError(f"`signature` must be one of {sorted(signatures)}. Received {verb.signature!r}.")

@@ -51,15 +51,19 @@ class Client:
 
     Args:
         address: host and port of the server's gRPC service.
+        credentials: how to encrypt (see `tls.channel_credentials`); None does not.
 
     >>> with Client("127.0.0.1:8500") as client:
     ...     client.address
     '127.0.0.1:8500'
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
+    def __init__(self, address: str = DEFAULT_ADDRESS, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
-        self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, options=_OPTIONS)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, options=_OPTIONS)
 
     def predict(
         self,

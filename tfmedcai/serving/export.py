@@ -19,10 +19,10 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
 import tfmedcai
-from tfmedcai.serving.catalog import versions_in
 from tfmedcai.serving.checks import check_answers, check_graph
 from tfmedcai.serving.predict import WARMUP_FILE
 from tfmedcai.serving.servables import DEFAULT_SIGNATURE, quiet_tensorflow
+from tfmedcai.serving.sources import versions_in
 from tfmedcai.serving.tensors import encode
 from tfmedcai.tasks.task import Signature
 

@@ -75,6 +75,23 @@ def predict(servable: Servable, request: PredictRequest, content: bool = False) 
     return b"".join([*pieces, *delimited(_SPEC_FIELD, [spec.SerializeToString()])])
 
 
+def run_signature(
+    servable: Servable, signature: SignatureDef, arrays: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Runs a signature on arrays that have its names and types already; returns all outputs by name.
+
+    Raises:
+        RequestError: if a shape is refused or a kernel fails.
+    """
+    feeds = {}
+    for alias, array in arrays.items():
+        servable.check_shape(alias, signature.inputs[alias], array)
+        feeds[signature.inputs[alias].name] = array
+    outputs = sorted(signature.outputs)
+    values = servable.run(feeds, [_tensor(signature.outputs[alias].name) for alias in outputs])
+    return dict(zip(outputs, values, strict=True))
+
+
 def warm_up(servable: Servable) -> int:
     """Replays the requests that were exported with a version, so that its first user does not wait.
 

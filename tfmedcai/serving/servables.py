@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.config_pb2 import CallableOptions
 from tensorflow.core.protobuf.meta_graph_pb2 import MetaGraphDef, SignatureDef, TensorInfo
 
+from tfmedcai.serving.batching import BatchScheduler
 from tfmedcai.serving.errors import from_number, invalid
 from tfmedcai.serving.options import ShapePolicy
 
@@ -31,16 +32,27 @@ class Servable:
             `"rank"`: those with another number of dimensions than the signature; `"full"`: also those with another
             size where the signature fixes it; `"auto"`: `"rank"` for graphs that convolve or pool (where a wrong rank
             can end the process), else `"off"`.
+        batches: merges requests; None runs each by itself.
+        threads: threads of one operation; 0 uses all cores.
 
     Raises:
         ValueError: if the folder holds no SavedModel that can be loaded.
     """
 
-    def __init__(self, name: str, version: int, folder: Path, shape_policy: ShapePolicy = "auto") -> None:
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        folder: Path,
+        shape_policy: ShapePolicy = "auto",
+        batches: BatchScheduler | None = None,
+        threads: int = 0,
+    ) -> None:
+        self._batches = batches
         self.name = name
         self.version = version
         self.folder = folder
-        self._session, meta_graph = _load(folder)
+        self._session, meta_graph = _load(folder, threads)
         self.signatures: dict[str, SignatureDef] = dict(meta_graph.signature_def)
         if shape_policy == "auto":
             shape_policy = "rank" if any(map(_RANK_SENSITIVE.search, operations(meta_graph))) else "off"
@@ -49,7 +61,7 @@ class Servable:
         self._lock = threading.Lock()
 
     def run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
-        """Runs the graph.
+        """Runs the graph, alone or together with requests of the same kind.
 
         Args:
             inputs: arrays by the names of the graph's tensors.
@@ -61,6 +73,11 @@ class Servable:
         Raises:
             RequestError: with the code and message of the kernel that failed.
         """
+        if self._batches is None:
+            return self._run(inputs, outputs)
+        return self._batches.run(self, self._run, inputs, outputs)
+
+    def _run(self, inputs: Mapping[str, np.ndarray], outputs: Sequence[str]) -> list[np.ndarray]:
         feeds, fetches = tuple(inputs), tuple(sorted(set(outputs)))
         try:
             values = dict(zip(fetches, self._callable(feeds, fetches)(*inputs.values()), strict=True))
@@ -127,9 +144,10 @@ def quiet_tensorflow() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _load(folder: Path) -> tuple[tf.compat.v1.Session, MetaGraphDef]:
+def _load(folder: Path, threads: int) -> tuple[tf.compat.v1.Session, MetaGraphDef]:
     graph = tf.Graph()
-    session = tf.compat.v1.Session(graph=graph)
+    config = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=threads)
+    session = tf.compat.v1.Session(graph=graph, config=config)
     try:
         with graph.as_default(), quiet_tensorflow():
             return session, tf.compat.v1.saved_model.load(session, [TAG], str(folder))

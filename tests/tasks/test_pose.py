@@ -72,6 +72,18 @@ def test_the_served_graph_equals_predict(task, model):
     np.testing.assert_allclose(answer["landmarks"][0], predicted["landmarks"], rtol=1e-3, atol=1e-3)
 
 
+def test_an_image_of_bytes_is_answered_as_one_of_floats(task, model):
+    image = np.random.default_rng(1).integers(256, size=(1, 100, 140))
+    pose = tf.constant([[70.0, 50.0, 30.0, 0.0, 0.15]])
+    signatures = task.signatures(model)
+    floats = tf.function(signatures["serving_default"].function)(tf.constant(image, tf.float32), pose)
+    given = tf.function(signatures["uint8_image"].function)(tf.constant(image, tf.uint8), pose)
+    np.testing.assert_array_equal(given["pose"], floats["pose"])
+    assert (
+        signatures["uint8_image"].example["image"].dtype == signatures["uint8_image"].inputs["image"].dtype == tf.uint8
+    )
+
+
 @pytest.mark.parametrize(
     ("image", "pose", "says"),
     [

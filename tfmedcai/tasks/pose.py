@@ -144,39 +144,31 @@ class PoseTask(Task):
         }
 
     def signatures(self, model: keras.Model) -> dict[str, Signature]:
-        """A full image and rough poses in, refined poses and landmarks out, after three iterations or one."""
+        """A full image and rough poses in, refined poses and landmarks out."""
         height, width = self.settings.pose.image_size
-        example = {
-            "image": np.random.default_rng(0).uniform(size=(1, height, width)).astype(np.float32),
-            "pose": np.array([[width / 2, height / 2, 20.0, START_TILT, START_RESOLUTION]], np.float32),
-        }
-        inputs = {
-            "image": tf.TensorSpec((None, None, None), tf.float32, name="image"),
-            "pose": tf.TensorSpec((None, 5), tf.float32, name="pose"),
-        }
+        grey = np.random.default_rng(0).integers(256, size=(1, height, width))
+        pose = np.array([[width / 2, height / 2, 20.0, START_TILT, START_RESOLUTION]], np.float32)
         meaning = {
             "image": "(batch, height, width) grey values, any scale, metal dark; or a batch of 1 for all poses",
             "pose": f"(batch, 5) in: rough, out: refined: {COLUMNS}",
             "landmarks": f"(batch, {len(self.geometry.landmarks_mm)}, 2) virtual landmarks, x and y [px] of the image",
         }
 
-        def entrance(iterations: int) -> Signature:
+        def entrance(iterations: int, dtype: tf.DType = tf.float32) -> Signature:
             def answer(image: tf.Tensor, pose: tf.Tensor) -> dict[str, tf.Tensor]:
-                checks = [
-                    tf.debugging.assert_all_finite(image, "`image` has values that are not numbers"),
-                    tf.debugging.assert_all_finite(pose, "`pose` has values that are not numbers"),
-                    tf.debugging.Assert(
-                        tf.reduce_all(inside_image(pose, tf.shape(image)[1:])),
-                        ["a `pose` lies outside the image", pose],
-                    ),
-                ]
-                with tf.control_dependencies([check for check in checks if check is not None]):
+                image = tf.cast(image, tf.float32)
+                with tf.control_dependencies(_checks(image, pose)):
                     refined, landmarks = refine(model, image, _radians(pose), self.geometry, iterations)
                 return {"pose": _degrees(refined), "landmarks": landmarks}
 
+            inputs = {
+                "image": tf.TensorSpec((None, None, None), dtype, name="image"),
+                "pose": tf.TensorSpec((None, 5), tf.float32, name="pose"),
+            }
+            example = {"image": grey.astype(dtype.as_numpy_dtype), "pose": pose}
             return Signature(answer, inputs, example, meaning)
 
-        return {"serving_default": entrance(3), "one_iteration": entrance(1)}
+        return {"serving_default": entrance(3), "one_iteration": entrance(1), "uint8_image": entrance(3, tf.uint8)}
 
     def predict(
         self, model: keras.Model, image: np.ndarray, pose: Sequence[float], iterations: int = 3
@@ -230,6 +222,18 @@ def start_poses(truth: tf.Tensor, seed: tuple[int, int]) -> tf.Tensor:
     start = disturb(truth, rotation, displacement)
     given = tf.repeat(tf.constant([[START_TILT, START_RESOLUTION]]), count, axis=0)
     return tf.concat([start[:, :3], given], axis=1)
+
+
+def _checks(image: tf.Tensor, pose: tf.Tensor) -> list[tf.Operation]:
+    """Returns what must have run in the graph before an answer is computed."""
+    checks = [
+        tf.debugging.assert_all_finite(image, "`image` has values that are not numbers"),
+        tf.debugging.assert_all_finite(pose, "`pose` has values that are not numbers"),
+        tf.debugging.Assert(
+            tf.reduce_all(inside_image(pose, tf.shape(image)[1:])), ["a `pose` lies outside the image", pose]
+        ),
+    ]
+    return [check for check in checks if check is not None]
 
 
 def _radians(pose: tf.Tensor | np.ndarray) -> tf.Tensor:

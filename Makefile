@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: help demo test check slow lint types smoke benchmark lock clean
+.PHONY: help demo test check slow lint types smoke node benchmark lock clean
 
 help:  ## show the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -35,6 +35,9 @@ check: lint types test  ## everything that must hold before a commit
 
 smoke: $(READY)  ## every shipped search setting, shrunk
 	for file in search/*.toml; do $(BIN)/python -m tfmedcai.search --settings $$file --smoke --fresh --output build/smoke || exit 1; done
+
+node:  ## install the Node client that a test asks with, if there is npm
+	npm install --silent --no-audit --no-fund --prefix build/node @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1
 
 benchmark: $(READY)  ## speed: TOPIC=snap
 	$(BIN)/python tools/benchmark.py $(or $(TOPIC),snap)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tfmedcai import cli
+from tfmedcai import cli, presets
 from tfmedcai.config import Settings
 from tfmedcai.evaluate import EvaluateOptions, evaluate
 from tfmedcai.journal import Journal
@@ -70,6 +70,13 @@ def test_resume_trains_nothing_twice(run):
 
 def test_a_trained_network_is_not_trained_again_unasked(run, capsys):
     assert "already trained" in says(capsys, TrainOptions, train, "--run", run.folder)
+
+
+def test_a_preset_is_trained_at_its_own_size(tmp_path):
+    settings = TINY.updated({"training": {"baseline": "none"}, "pose": {"augmentation": 1}})
+    run = train(TrainOptions(settings=settings, architecture="snapnet_a", output=tmp_path, quiet=True))
+    card = json.loads(run.best(0).card.read_text())
+    assert (card["architecture"], card["parameters"]) == (presets.read("snapnet_a")["architecture"], 184_356)
 
 
 def test_a_run_with_edited_settings_is_refused(run, tmp_path, capsys):

@@ -2,6 +2,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+# Four times as fast as pip, which still serves where uv cannot reach the index.
+UV := --quiet --python $(BIN)/python --compile-bytecode --no-deps
 
 .PHONY: help demo test check slow lint types smoke node benchmark lock clean
 
@@ -10,8 +13,9 @@ help:  ## show the verbs
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(PIP) uv==0.13.9
+	$(BIN)/uv pip install $(UV) -r requirements.lock || $(PIP) -r requirements.lock
+	$(PIP) -e .
 	touch $(READY)
 
 demo: $(READY)  ## search, train, export, serve and ask on simulated X-ray images

@@ -50,8 +50,8 @@ def test_a_run_holds_everything(run):
         assert folder.model.exists() and folder.history.exists() and not folder.checkpoint.exists()
     evaluation = json.loads(best.evaluation.read_text())
     assert evaluation["images"] == 2
-    assert set(evaluation["iterations"]) == {"1", "2"}
-    assert evaluation["iterations"]["1"]["position_mm"]["n"] == 4
+    assert list(evaluation["groups"]) == ["2 iterations", "1 iteration"]
+    assert evaluation["groups"]["1 iteration"]["position_error_mm"]["n"] == 4
     assert json.loads(baseline.evaluation.read_text())["model"] == "i3posnet"
 
 

@@ -85,7 +85,7 @@ def test_an_edited_file_that_leaks_is_refused(tmp_path, change, message):
     patients = {name: f"p{name}" for name in "abcd"}
     patient_folds(patients, 2).write(path)
     for others in ({**patients, "e": "pe"}, {**patients, "a": "other"}):
-        with pytest.raises(ValueError, match="these folds are of other cases; [ea] is new or gone"):
+        with pytest.raises(ValueError, match=r"these folds are of other cases; [ea] is new or gone"):
             PatientFolds.read(path, others)
     entries = json.loads(path.read_text())
     change(entries)

@@ -79,10 +79,10 @@ class Augmentation:
         for name in ("scale", "rotate_deg", "flip", "contrast", "spacing"):  # settings files have lists
             object.__setattr__(self, name, tuple(getattr(self, name)))
         checks = {
-            "scale": (len(self.scale) == 2 and 0 < min(self.scale) <= self.scale[-1], "(least, most), above 0"),
+            "scale": (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[-1], "(least, most), above 0"),
             "shift": (0 <= self.shift < 1, "from 0 to 1, a part of the size"),
             "rotate_deg": (len(self.rotate_deg) in (1, 3) and min(self.rotate_deg) >= 0, "1 or 3 angles from 0 deg"),
-            "contrast": (len(self.contrast) == 2 and 0 <= min(self.contrast) <= self.contrast[-1], "(least, most)"),
+            "contrast": (len(self.contrast) == 2 and 0 <= self.contrast[0] <= self.contrast[-1], "(least, most)"),
             "brightness": (self.brightness >= 0, "0 or more"),
             "noise": (self.noise >= 0, "0 or more"),
             "spacing": (all(step > 0 for step in self.spacing), "above 0"),
@@ -159,8 +159,8 @@ class Augmentation:
         if self.quarter_turns and size[0] != size[1]:
             raise ValueError(f"Quarter turns need as many voxels along the first as the second axis. Received {size}.")
         if self.resamples:
-            matrix, offset = _to_source(draws, size, self.spacing or (1.0,) * len(size))
-            image, label = _resample(image, label, matrix, offset, tf.constant(self.outside))
+            steps = tf.constant(self.spacing or (1.0,) * len(size))
+            image, label = _resample(image, label, draws, steps, tf.constant(self.outside))
         elif self.quarter_turns or any(self.flip):
             image, label = _move(image, label, draws.flips, draws.quarter_turns)
         if self.contrast != (1.0, 1.0) or self.brightness:
@@ -179,10 +179,9 @@ def _between(limits: tuple[float, float], unit: tf.Tensor) -> tf.Tensor:
     return limits[0] + (limits[1] - limits[0]) * unit
 
 
-def _to_source(draws: Draws, size: tuple[int, ...], spacing: tuple[float, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+def _to_source(draws: Draws, size: tuple[int, ...], steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Composes all changes of place into one map from a voxel of the result to its place in the input."""
     axes = len(size)
-    steps = tf.constant(spacing, tf.float32)
     rotation = tf.eye(axes)
     planes = [(0, 1)] if axes == 2 else [(1, 2), (2, 0), (0, 1)]
     for angle, (first, second) in zip(tf.unstack(draws.angles), planes, strict=True):
@@ -208,10 +207,11 @@ def _plane_rotation(axes: int, first: int, second: int, cos: tf.Tensor, sin: tf.
 # XLA makes one loop of what would be a hundred walks through memory: four times as fast on one core.
 @tf.function(jit_compile=True, autograph=False, reduce_retracing=False)
 def _resample(
-    image: tf.Tensor, label: tf.Tensor, matrix: tf.Tensor, offset: tf.Tensor, outside: tf.Tensor
+    image: tf.Tensor, label: tf.Tensor, draws: Draws, steps: tf.Tensor, outside: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Reads image (linear) and label (nearest) at `matrix @ voxel + offset`."""
+    """Reads image (linear) and label (nearest) where the voxels of the result come from."""
     size = tuple(label.shape)
+    matrix, offset = _to_source(draws, size, steps)
     places = [
         tf.reshape(tf.range(count, dtype=tf.float32), [-1 if k == axis else 1 for k in range(len(size))])
         for axis, count in enumerate(size)

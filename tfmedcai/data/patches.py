@@ -96,29 +96,28 @@ def random_patches(
         ValueError: if there is no volume, or if images and labels do not fit together.
     """
     _check(images, labels)
-    size = (*sampling.size, 1) if sampling.axes == 2 else sampling.size
+    size = sampling.size
+    if sampling.axes == 2:
+        # With z in front a slice lies in memory as one piece.
+        images, labels = ([np.ascontiguousarray(np.moveaxis(a, 2, 0)) for a in part] for part in (images, labels))
+        size = (1, *size)
     store = _Store.of(images, labels, size, sampling.outside)
-    entries = _slices(store.shapes) if sampling.axes == 2 else _repeated(len(images), sampling.per_volume)
-    count = len(entries)
+    entries = _slices(labels) if sampling.axes == 2 else _repeated(len(images), sampling.per_volume)
 
-    def order(epoch: tf.Tensor) -> tf.data.Dataset:
-        shuffled = tf.random.experimental.stateless_shuffle(entries, seed=tf.stack([seed, epoch]))
-        places = tf.data.Dataset.from_tensor_slices((shuffled, tf.range(count)))
-        return places.map(lambda entry, index: (entry, _seed(seed, epoch, index)))
-
-    def cut(entry: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        start = _start(store, entry, size, sampling.foreground, key)
-        image, label = store.read(entry[0], start, size)
+    def cut(volume: tf.Tensor, start: tf.Tensor, key: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image, label = store.read(volume, start, size)
         if sampling.axes == 2:
-            image, label = tf.squeeze(image, 2), tf.squeeze(label, 2)
-        return augment(image, label, key + 1) if augment else (image, label)
+            image, label = tf.squeeze(image, 0), tf.squeeze(label, 0)
+        return augment(image, label, key) if augment else (image, label)
 
     def epoch_batches(epoch: tf.Tensor) -> tf.data.Dataset:
-        samples = order(epoch).map(cut, num_parallel_calls=tf.data.AUTOTUNE)
+        # All places of an epoch are drawn at once: single numbers cost as much as an array of them.
+        plan = _plan(store, entries, size, sampling.foreground, tf.stack([seed, epoch]))
+        samples = tf.data.Dataset.from_tensor_slices(plan).map(cut, num_parallel_calls=tf.data.AUTOTUNE)
         return samples.batch(sampling.batch_size)
 
     epochs = tf.data.Dataset.range(first_epoch, np.iinfo(np.int32).max, output_type=tf.int32)
-    return Patches(epochs.flat_map(epoch_batches).prefetch(2), -(-count // sampling.batch_size))
+    return Patches(epochs.flat_map(epoch_batches).prefetch(2), -(-len(entries) // sampling.batch_size))
 
 
 def padded(array: np.ndarray, size: Sequence[int], value: float = 0.0) -> np.ndarray:
@@ -222,34 +221,39 @@ def _structure_voxels(label: np.ndarray) -> list[np.ndarray]:
     return voxels
 
 
-def _slices(shapes: tf.Tensor) -> np.ndarray:
-    """Lists all slices: volume and z, `(n, 2)` int32."""
-    return np.array([(volume, z) for volume, shape in enumerate(shapes.numpy()) for z in range(shape[2])], np.int32)
+def _slices(labels: Sequence[np.ndarray]) -> np.ndarray:
+    """Lists all slices: volume and place on the first axis, `(n, 2)` int32."""
+    return np.array([(volume, z) for volume, label in enumerate(labels) for z in range(len(label))], np.int32)
 
 
 def _repeated(volumes: int, times: int) -> np.ndarray:
-    """Lists volumes several times, `(n, 2)` int32, with no z."""
+    """Lists volumes several times, `(n, 2)` int32, without a place."""
     return np.stack([np.tile(np.arange(volumes), times), np.full(volumes * times, -1)], axis=-1).astype(np.int32)
 
 
-def _seed(seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    key = tf.random.experimental.stateless_fold_in(tf.constant([seed, 0]), epoch)
-    return tf.random.experimental.stateless_fold_in(key, index)
+def _plan(
+    store: _Store, entries: np.ndarray, size: Sequence[int], foreground: float, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Draws an epoch: `(n,)` volumes, `(n, 3)` first voxels, so that patches lie inside, and `(n, 2)` seeds, int32."""
+    volumes, slices = tf.unstack(tf.random.experimental.stateless_shuffle(entries, seed=seed), axis=1)
+    chance, which, row, *place = tf.unstack(tf.random.stateless_uniform((len(entries), 6), seed, alg="philox"), axis=1)
+    keys = tf.random.stateless_uniform((len(entries), 2), seed, None, None, tf.int32, alg="philox")
+    last = tf.gather(store.shapes, volumes) - size
+    anywhere = _below(tf.stack(place, axis=1), last + 1)
+    fixed = tf.logical_and(slices[:, tf.newaxis] >= 0, [[True, False, False]])
+    anywhere = tf.where(fixed, slices[:, tf.newaxis], anywhere)
+    structures = tf.gather(store.structures, volumes)
+    first, count = tf.unstack(tf.gather_nd(store.rows, tf.stack([volumes, _below(which, structures)], 1)), axis=1)
+    voxels = tf.gather(store.voxels, first + _below(row, count))
+    centred = tf.logical_and(chance < foreground, structures > 0)[:, tf.newaxis]
+    start = tf.where(centred, voxels - tf.constant(size) // 2, anywhere)
+    return volumes, tf.clip_by_value(start, 0, last), keys
 
 
-def _start(store: _Store, entry: tf.Tensor, size: Sequence[int], foreground: float, key: tf.Tensor) -> tf.Tensor:
-    """Draws the first voxel of a patch, `(3,)` int32; it lies in the volume as a whole."""
-    volume, z = entry[0], entry[1]
-    chance, which, row, *place = tf.unstack(tf.random.stateless_uniform((6,), key, alg="philox"))
-    last = store.shapes[volume] - size
-    anywhere = tf.cast(tf.stack(place) * tf.cast(last + 1, tf.float32), tf.int32)
-    anywhere = tf.where([False, False, z >= 0], z, anywhere)
-    structures = store.structures[volume]
-    first, count = tf.unstack(store.rows[volume, tf.cast(which * tf.cast(structures, tf.float32), tf.int32)])
-    voxel = store.voxels[first + tf.cast(row * tf.cast(count, tf.float32), tf.int32)]
-    centred = voxel - tf.constant(size, tf.int32) // 2
-    chosen = tf.where(tf.logical_and(chance < foreground, structures > 0), centred, anywhere)
-    return tf.clip_by_value(chosen, 0, last)
+def _below(unit: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+    """Turns numbers from [0, 1) into whole numbers below `count`; 0 if that is 0."""
+    whole = tf.cast(unit * tf.cast(count, tf.float32), tf.int32)
+    return tf.maximum(tf.minimum(whole, count - 1), 0)
 
 
 def _check(images: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> None:

@@ -1,9 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfmedcai.data.folds import folds_by_subject, split
+from tfmedcai.data.folds import Fold, PatientFolds, folds_by_subject, patient_folds, split
 
 
 @given(count=st.integers(10, 500), seed=st.integers(0, 10))
@@ -46,3 +48,55 @@ def test_no_subject_is_in_training_and_test(subjects, folds, seed):
 def test_too_few_subjects_are_refused(folds):
     with pytest.raises(ValueError, match="`folds` must be from 2 to the number of subjects, 2"):
         folds_by_subject([1, 1, 2], folds)
+
+
+@given(
+    owners=st.lists(st.sampled_from("abcdefg"), min_size=4, max_size=30),
+    folds=st.integers(2, 4),
+    seed=st.integers(0, 5),
+)
+@settings(max_examples=40, deadline=None)
+def test_no_patient_is_in_two_parts(tmp_path_factory, owners, folds, seed):
+    patients = {f"case{index:02d}": owner for index, owner in enumerate([*owners, *"wxyz"])}
+    made = patient_folds(patients, folds, seed)
+    path = tmp_path_factory.mktemp("folds") / "folds.json"
+    made.write(path)
+    assert PatientFolds.read(path, patients) == made
+    assert made == patient_folds(dict(reversed(patients.items())), folds, seed)
+    for fold in made.folds:
+        training, validation = ({patients[case] for case in part} for part in (fold.training, fold.validation))
+        assert training and validation and not training & validation
+        assert sorted(fold.training + fold.validation) == sorted(patients)
+    assert sorted(case for fold in made.folds for case in fold.validation) == sorted(patients)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda e: e["patients"].update(a="pb"), "No patient may be in training and validation of a fold. Received pb"),
+        (lambda e: e["folds"][0]["training"].pop(), "Every case must be in the training or validation part"),
+        (lambda e: e["folds"].pop(), "Every case must be in the validation part of one fold"),
+        (lambda e: e.pop("seed"), "these are no folds by patient .*'seed'"),
+        (lambda e: e["folds"][0].update(validation=3), "these are no folds by patient"),
+    ],
+)
+def test_an_edited_file_that_leaks_is_refused(tmp_path, change, message):
+    path = tmp_path / "folds.json"
+    patients = {name: f"p{name}" for name in "abcd"}
+    patient_folds(patients, 2).write(path)
+    for others in ({**patients, "e": "pe"}, {**patients, "a": "other"}):
+        with pytest.raises(ValueError, match=r"these folds are of other cases; [ea] is new or gone"):
+            PatientFolds.read(path, others)
+    entries = json.loads(path.read_text())
+    change(entries)
+    path.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match=message) as error:
+        PatientFolds.read(path, patients)
+    assert str(error.value).startswith(str(path))
+
+
+def test_folds_that_are_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.json: there is no such file"):
+        PatientFolds.read(tmp_path / "none.json", {})
+    with pytest.raises(ValueError, match="Every case"):
+        PatientFolds({"a": "a"}, (Fold(("a",), ("b",)),), 0)

@@ -32,8 +32,31 @@ def test_layers(layer, expected):
     assert multiply_accumulates(_model(layer)) == expected
 
 
-def test_volume():
-    assert multiply_accumulates(_model(layers.Conv3D(4, 3, padding="same"), shape=(4, 5, 6, 2))) == 120 * 4 * 54
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (layers.Conv3D(4, 3, padding="same"), 120 * 4 * 54),
+        (layers.Conv3D(4, (1, 3, 3), strides=(1, 2, 2), padding="same"), 4 * 3 * 3 * 4 * 18),
+        (layers.Conv3D(4, 3, padding="same", groups=2), 120 * 4 * 27),  # depthwise: one group a channel
+        (layers.Conv3DTranspose(4, 2, strides=2), 120 * 2 * 4 * 8),
+        (layers.UpSampling3D(2), 0),
+        (layers.GroupNormalization(2), 0),
+    ],
+)
+def test_volumes(layer, expected):
+    assert multiply_accumulates(_model(layer, shape=(4, 5, 6, 2))) == expected
+
+
+def test_separable_3d_is_a_depthwise_and_a_pointwise_convolution():
+    stack = layers.Conv3D(2, 3, padding="same", groups=2, use_bias=False), layers.Conv3D(5, 1)
+    assert multiply_accumulates(_model(*stack, shape=(4, 5, 6, 2))) == 120 * (2 * 27 + 10)
+
+
+def test_resizing_keeps_no_tensor_for_the_gradient():
+    model = _model(layers.Conv2D(4, 1), layers.UpSampling2D(2))
+    kept = training_memory(model, 1) - training_memory(_model(layers.Conv2D(4, 1), layers.ELU()), 1)
+    # The two largest gradients in flight differ; what the convolution gave is read by the ELU only.
+    assert kept == 1.25 * 4 * (80 * 4 * 5 - 80 * 4 * 3)
 
 
 def test_agrees_with_the_counter_of_tensorflow():

@@ -1,8 +1,13 @@
-"""Splits of a data set by image or by subject; an image is never in two parts, nor is an augmented copy of it."""
+"""Splits of a data set by image, subject or patient; an image is never in two parts, nor is an augmented copy of it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import os
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -50,12 +55,12 @@ def split(count: int, fractions: tuple[float, float, float] = (0.7, 0.1, 0.2), s
 
 
 def folds_by_subject(
-    subjects: Sequence[int] | np.ndarray, folds: int, seed: int = 0
+    subjects: Sequence[int] | Sequence[str] | np.ndarray, folds: int, seed: int = 0
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Makes folds for cross-validation in which no subject is both in training and in test.
 
     Args:
-        subjects: `(n,)` int, the subject of each image.
+        subjects: `(n,)` int or str, the subject of each image.
         folds: how many; at most the number of subjects.
         seed: of the random order of the subjects.
 
@@ -75,3 +80,103 @@ def folds_by_subject(
     order = np.random.default_rng(seed).permutation(distinct)
     tests = [np.isin(subjects, part) for part in np.array_split(order, folds)]
     return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in tests]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold of a cross-validation: ids of cases, sorted.
+
+    Attributes:
+        training: of the patients that are learnt from.
+        validation: of those that are not.
+    """
+
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PatientFolds:
+    """A cross-validation by patient.
+
+    Attributes:
+        patients: case -> patient.
+        folds: every case is in the validation part of one of them.
+        seed: of the random order of the patients.
+    """
+
+    patients: dict[str, str]
+    folds: tuple[Fold, ...]
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Refuses folds that leak or leave cases out; this holds for a file that was edited as well."""
+        for fold in self.folds:
+            if set(fold.training) | set(fold.validation) != set(self.patients):
+                raise ValueError("Every case must be in the training or validation part of every fold.")
+            shared = _patients(self.patients, fold.training) & _patients(self.patients, fold.validation)
+            if shared:
+                raise ValueError(f"No patient may be in training and validation of a fold. Received {min(shared)}.")
+        validated = [case for fold in self.folds for case in fold.validation]
+        if sorted(validated) != sorted(self.patients):
+            raise ValueError("Every case must be in the validation part of one fold and one only.")
+
+    def write(self, path: str | Path) -> None:
+        """Writes the folds as JSON, whole or not at all."""
+        temporary = Path(path).with_name(f".{uuid.uuid4().hex[:8]}-{Path(path).name}")
+        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+
+    @classmethod
+    def read(cls, path: str | Path, patients: Mapping[str, str]) -> PatientFolds:
+        """Reads folds that `write` wrote.
+
+        Args:
+            path: a file.
+            patients: case -> patient, of the data set that is at hand.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is damaged, if a patient is in training and validation of a fold, or if the folds were
+                made for other cases.
+        """
+        try:
+            entries = json.loads(Path(path).read_text(encoding="utf-8"))
+            folds = tuple(Fold(tuple(fold["training"]), tuple(fold["validation"])) for fold in entries["folds"])
+            read = cls({**entries["patients"]}, folds, int(entries["seed"]))
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{path}: there is no such file. Check the path.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{path}: these are no folds by patient ({error}). Make them anew.") from error
+        changed = sorted(dict(read.patients.items() ^ patients.items()))
+        if changed:
+            raise ValueError(f"{path}: these folds are of other cases; {changed[0]} is new or gone. Make them anew.")
+        return read
+
+
+def patient_folds(patients: Mapping[str, str], folds: int = 5, seed: int = 0) -> PatientFolds:
+    """Makes folds for cross-validation in which all cases of a patient stay together.
+
+    Args:
+        patients: case -> patient.
+        folds: how many; at most the number of patients.
+        seed: of the random order of the patients. The order of the cases plays no part.
+
+    Returns:
+        The folds.
+
+    Raises:
+        ValueError: if `folds` is less than 2 or more than the number of patients.
+
+    >>> folds = patient_folds({"a1": "a", "a2": "a", "b": "b"}, folds=2)
+    >>> [fold.validation for fold in folds.folds]
+    [('a1', 'a2'), ('b',)]
+    """
+    cases = np.array(sorted(patients))
+    parts = folds_by_subject([patients[case] for case in cases], folds, seed)
+    made = [Fold(*(tuple(cases[part].tolist()) for part in pair)) for pair in parts]
+    return PatientFolds({case: patients[case] for case in cases.tolist()}, tuple(made), seed)
+
+
+def _patients(patients: Mapping[str, str], cases: Iterable[str]) -> set[str]:
+    return {patients[case] for case in cases}

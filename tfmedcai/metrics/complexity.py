@@ -15,7 +15,11 @@ CONVOLUTIONS = (
 )
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 # Layers whose gradient needs no input: what is only read by them is freed in the forward pass.
-PASSING = (layers.ReLU, layers.Concatenate, layers.Add, layers.Flatten, layers.Reshape, layers.GlobalAveragePooling2D)
+PASSING = (
+    *(layers.ReLU, layers.Concatenate, layers.Add, layers.Flatten, layers.Reshape),
+    *(layers.UpSampling2D, layers.UpSampling3D, layers.ZeroPadding2D, layers.ZeroPadding3D),
+    *(layers.AveragePooling2D, layers.AveragePooling3D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D),
+)
 WORKSPACE = 1.25  # measured peaks of SNAPNet and i3PosNet on a CPU over the tensors that are kept: 1.21 to 1.29
 
 
@@ -36,8 +40,8 @@ def parameters(model: keras.Model, trainable_only: bool = False) -> int:
 def multiply_accumulates(model: keras.Model) -> int:
     """Counts the multiply-accumulates of the convolutions and dense layers for one sample.
 
-    Normalisation, activation, pooling and biases are not counted, as is usual. A layer that is called twice counts
-    twice.
+    Normalisation, activation, pooling, resizing and biases are not counted, as is usual. A layer that is called twice
+    counts twice.
 
     Args:
         model: functional or sequential model whose inputs have fixed shapes.

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from tfmedcai.data.intensity import clip, nonzero, z_score
+
+
+def test_z_score_by_channel_inside_a_mask():
+    rng = np.random.default_rng(0)
+    image = rng.normal([50.0, -300.0], [2.0, 90.0], (12, 12, 12, 2))
+    mask = np.zeros((12, 12, 12), bool)
+    mask[2:9, 3:10, 1:11] = True
+    scored = z_score(image, mask)
+    assert scored.dtype == np.float32 and not scored[~mask].any()
+    np.testing.assert_allclose(scored[mask].mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(scored[mask].std(axis=0), 1, atol=1e-6)
+    assert image[0, 0, 0, 0] > 30  # the input is left alone
+
+
+def test_z_score_of_integers_and_of_what_is_the_same_everywhere():
+    image = np.zeros((4, 4, 4), np.int16)
+    image[1:3] = 1000
+    np.testing.assert_allclose(np.unique(z_score(image)), [-1, 1])
+    np.testing.assert_array_equal(z_score(image, nonzero(image)), 0)
+    np.testing.assert_array_equal(z_score(image, np.zeros((4, 4, 4), bool)), 0)
+
+
+def test_nonzero_of_any_channel():
+    image = np.zeros((2, 1, 1, 2))
+    image[1, 0, 0, 1] = 3
+    np.testing.assert_array_equal(nonzero(image)[:, 0, 0], [False, True])
+
+
+def test_says_what_is_wrong():
+    with pytest.raises(ValueError, match=r"`low` must be below `high`\. Received 5 and 5"):
+        clip(np.zeros(3), 5, 5)
+    with pytest.raises(ValueError, match=r"`mask` must have the grid of the volume, \(2, 2, 2\)"):
+        z_score(np.zeros((2, 2, 2, 3)), np.zeros((2, 2, 3), bool))

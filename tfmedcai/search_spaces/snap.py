@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -160,6 +161,12 @@ class SnapSpace(SearchSpace[Snap]):
                 found.setdefault(snap.key, snap)
         found.pop(architecture.key, None)
         return list(found.values())
+
+    def changed(self, architecture: Snap, neighbour: Snap) -> str:
+        """Names the place of the edit, so that a local search tries all edits of one place, then moves on."""
+        pairs = zip(architecture.symbols, neighbour.symbols, strict=False)
+        equal = takewhile(lambda pair: pair[0] == pair[1], pairs)
+        return f"symbol_{1 + sum(1 for _ in equal)}"
 
     def parse(self, text: str) -> Snap:
         """Reads symbols separated by spaces, or `(empty)`.

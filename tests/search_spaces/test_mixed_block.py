@@ -8,7 +8,7 @@ import pytest
 
 from tests.conformance import check_search_space
 from tfmedcai.search_spaces.mixed_block import STAGES, MixedBlockSpace
-from tfmedcai.search_spaces.mixed_block_nodes import BLOCKS, STEPS, MixedBlock, Node
+from tfmedcai.search_spaces.mixed_block_nodes import BLOCKS, MixedBlock
 
 UNET = "keep-vgg3 down-vgg3 down-vgg3 down-vgg3 down-vgg3 up-vgg3 up-vgg3+4 up-vgg3+3 up-vgg3+2 keep-vgg3+1"
 
@@ -63,38 +63,6 @@ def test_size_of_the_paper():
     assert MixedBlockSpace().count() == 1_181_540_827_168_505_856
     assert MixedBlockSpace(variant="micro").count() == 12**10
     assert MixedBlockSpace(variant="bilevel").count() == MixedBlockSpace(variant="macro").count() * 3**10
-
-
-def test_text_of_unet():
-    unet = MixedBlock.unet()
-    assert str(unet) == UNET
-    assert MixedBlock.parse(UNET) == unet
-    assert unet.levels == (0, 1, 2, 3, 4, 3, 2, 1, 0, 0)
-    assert str(MixedBlock.unet(7)) == "keep-vgg3 down-vgg3 down-vgg3 up-vgg3 up-vgg3+2 keep-vgg3+1 keep-vgg3"
-    assert MixedBlock.unet(10, depth=2).levels == (0, 1, 2, 1, 0, 0, 0, 0, 0, 0)
-    for variant in ("mixed", "macro", "micro", "bilevel"):
-        assert MixedBlockSpace(variant=variant).parse(UNET) == unet
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "must have nodes"),
-        ("keep-vgg3 sideways-vgg3", "Received `sideways` at node 2"),
-        ("keep-vgg3 down-vvg3", "Received `vvg` at node 2. Did you mean `vgg`?"),
-        ("keep-vgg4", "must be odd. Received 4 px at node 1"),
-        ("keep-vgg3 up-vgg3", "Node 2 does"),
-        ("keep-vgg3 keep", "Received `keep` at node 2"),
-        ("keep-vgg3 keep-vgg3+0", "Received `keep-vgg3+0` at node 2"),
-        ("keep-vgg3 keep-vgg3+1", r"node 2 must come from one of [0] (0 is none)"),
-        ("keep-vgg3 down-vgg3 keep-vgg3+1", r"node 3 must come from one of [0] (0 is none)"),
-        ("keep-vgg3 down-vgg3 up-vgg3 keep-vgg3+2", r"node 4 must come from one of [0, 1] (0 is none)"),
-    ],
-)
-def test_malformed_text(text, message):
-    with pytest.raises(ValueError) as caught:
-        MixedBlock.parse(text)
-    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +176,3 @@ def test_tokens():
 def test_wrong_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         MixedBlockSpace(**settings)
-
-
-def test_nodes_know_three_scalings():
-    assert STEPS == {"down": 1, "keep": 0, "up": -1}
-    with pytest.raises(ValueError, match="cannot be up"):
-        MixedBlock((Node("up"),))

@@ -272,13 +272,7 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
         Raises:
             ValueError: if the shape is another or a token is out of range.
         """
-        array = np.asarray(tokens)
-        if array.shape != (self.sequence_length,) or not np.isin(array, range(self.vocabulary_size)).all():
-            raise ValueError(
-                f"`tokens` must be ({self.sequence_length},) integers from 0 to {self.vocabulary_size - 1}. "
-                f"Received {array.tolist()}."
-            )
-        pairs = zip(self.choices.items(), array, strict=True)
+        pairs = zip(self.choices.items(), self.checked_tokens(tokens), strict=True)
         return self._made({name: choices[int(token) % len(choices)] for (name, choices), token in pairs}, self.plain)
 
     def draw(self, architecture: MixedBlock, axes: Axes) -> None:

@@ -253,12 +253,7 @@ class SnapSpace(SearchSpace[Snap]):
         Raises:
             ValueError: if the shape is another or a token is outside 0 to 8.
         """
-        array = np.asarray(tokens)
-        if array.shape != (self.sequence_length,) or not np.isin(array, range(self.vocabulary_size)).all():
-            raise ValueError(
-                f"`tokens` must be ({self.sequence_length},) integers from 0 to {self.vocabulary_size - 1}. "
-                f"Received {array.tolist()}."
-            )
+        array = self.checked_tokens(tokens)
         end = int(np.argmin(array != 0)) if (array == 0).any() else len(array)
         return self._valid(SYMBOLS[int(token) - 1] for token in array[:end])
 

@@ -115,6 +115,20 @@ class SearchSpace(abc.ABC, Generic[A]):
             ValueError: if the number of tokens is wrong or one is outside `[0, vocabulary_size)`.
         """
 
+    def checked_tokens(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns tokens as an array.
+
+        Raises:
+            ValueError: if the number of tokens is wrong or one is outside `[0, vocabulary_size)`.
+        """
+        array = np.asarray(tokens)
+        if array.shape != (self.sequence_length,) or not np.isin(array, range(self.vocabulary_size)).all():
+            raise ValueError(
+                f"`tokens` must be ({self.sequence_length},) integers from 0 to {self.vocabulary_size - 1}. "
+                f"Received {array.tolist()}."
+            )
+        return array
+
     @abc.abstractmethod
     def draw(self, architecture: A, axes: Axes) -> None:
         """Draws the architecture on matplotlib axes."""

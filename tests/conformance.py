@@ -28,6 +28,8 @@ def check_search_space(space, count: int = 40) -> None:
         _check_values(space, architecture)
     for architecture in architectures[:5]:
         _check_neighbours(space, architecture)
+    for architecture in (architectures[0], space.start(rng)):
+        _check_variables(space, architecture)
     _check_decode_is_total(space, rng)
     _check_declared_names(space)
     _check_drawing(space, architectures[0])
@@ -61,6 +63,22 @@ def _check_neighbours(space, architecture) -> None:
     assert architecture.key not in keys, "an architecture is not its own neighbour"
     assert [space.parse(str(neighbour)).key for neighbour in near] == keys
     assert space.neighbours(architecture) == near, "the order of the neighbours must be fixed"
+
+
+def _check_variables(space, architecture) -> None:
+    """What local searches walk: the options of all variables of all stages are the neighbours."""
+    names = [space.variables(architecture, stage) for stage in range(space.stages)]
+    assert names == [space.variables(architecture, stage) for stage in range(space.stages)]
+    flat = [name for stage in names for name in stage]
+    assert len(set(flat)) == len(flat), "a variable belongs to one stage"
+    reached = set()
+    for name in flat:
+        keys = [option.key for option in space.options(architecture, name)]
+        assert len(set(keys)) == len(keys), "options must have distinct keys"
+        assert architecture.key not in keys, "the present value is not an option"
+        reached.update(keys)
+    assert reached == {neighbour.key for neighbour in space.neighbours(architecture)}
+    assert space.options(architecture, "no such variable") == []
 
 
 def _check_decode_is_total(space, rng) -> None:

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from tfmedcai import registry
 
@@ -77,6 +77,49 @@ class SnapNetSettings(Table):
         return {"filters": self.filters, "blocks": self.blocks, "head": self.head}
 
 
+class MixedBlockSettings(Table):
+    """The space of mixed-block networks (MB-NAS, sections 2.1 and 2.4)."""
+
+    nodes: PositiveInt = Field(default=10, description="cells in a row")
+    deepest: NonNegativeInt = Field(default=5, description="most halvings of the resolution")
+    full_resolution: bool = Field(default=False, description="last cell at the resolution of the image, no upsampling")
+    blocks: tuple[Literal["vgg", "residual", "dense", "inception"], ...] = Field(
+        default=("vgg", "residual", "dense", "inception"), description="block families to choose from"
+    )
+    kernel_sizes: tuple[PositiveInt, ...] = Field(default=(3, 5, 7), description="odd kernel sizes to choose from [px]")
+    variant: Literal["mixed", "macro", "micro", "bilevel"] = Field(
+        default="mixed", description="all together, topology only, cells of U-Net only, or topology, then kernels"
+    )
+
+
+class MixedBlockNetSettings(Table):
+    """The network of a mixed-block architecture."""
+
+    filters: PositiveInt = Field(default=32, multiple_of=4, description="channels at full resolution")
+    search_filters: PositiveInt = Field(default=32, multiple_of=4, description="the same, while searching")
+    head: Literal["grid", "average"] = Field(
+        default="average", description="what the last layer of a vector sees: averages of whole maps or of cells"
+    )
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters` and `head` of the network, while searching or at full size."""
+        return {"filters": self.search_filters if search else self.filters, "head": self.head}
+
+
+class UNetSettings(Table):
+    """U-Net and ResU-Net, the hand-made networks for segmentation."""
+
+    filters: PositiveInt = Field(default=64, multiple_of=4, description="channels of the encoder's first stage")
+    depth: PositiveInt = Field(default=5, le=5, description="halvings of the resolution")
+    head: Literal["grid", "average"] = Field(
+        default="average", description="what the last layer of a vector sees: averages of whole maps or of cells"
+    )
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters`, `depth` and `head`, the same while searching and at full size."""
+        return self.model_dump()
+
+
 class Fit(Table):
     """How a network is fitted."""
 
@@ -125,6 +168,15 @@ class LatentSettings(Table):
     step_size: PositiveFloat = Field(default=0.05, description="length of a step in the latent space")
 
 
+class LocalSettings(Table):
+    """The local search (MB-NAS, section 2.3)."""
+
+    restarts: bool = Field(default=True, description="begin anew where nothing improves, until the budget ends")
+    stage_trials: PositiveInt | None = Field(
+        default=None, description="most architectures of one start in each stage but the last (bilevel); none: no limit"
+    )
+
+
 class BayesianSettings(Table):
     """KerasTuner's Bayesian optimisation."""
 
@@ -149,8 +201,13 @@ class Settings(Table):
     pose: PoseSettings = PoseSettings()
     snap: SnapSettings = SnapSettings()
     snapnet: SnapNetSettings = SnapNetSettings()
+    mixed_block: MixedBlockSettings = MixedBlockSettings()
+    mixed_block_net: MixedBlockNetSettings = MixedBlockNetSettings()
+    unet: UNetSettings = UNetSettings()
+    resunet: UNetSettings = UNetSettings()
     search: SearchSettings = SearchSettings()
     latent: LatentSettings = LatentSettings()
+    local: LocalSettings = LocalSettings()
     bayesian: BayesianSettings = BayesianSettings()
     hyperband: HyperbandSettings = HyperbandSettings()
     training: TrainingSettings = TrainingSettings()
@@ -183,6 +240,10 @@ class Settings(Table):
                     "iterations": (1, 2),
                 },
                 "snapnet": {"filters": 4, "blocks": (1, 1), "search_filters": 4, "search_blocks": (1, 1)},
+                "mixed_block": {"nodes": 4, "deepest": 2},
+                "mixed_block_net": {"filters": 4, "search_filters": 4},
+                "unet": {"filters": 4, "depth": 2},
+                "resunet": {"filters": 4, "depth": 2},
                 "search": {"trials": 4, "fit": {"epochs": 1, "batch_size": 8}},
                 "latent": {"initial": 2, "per_round": 2, "lstm_units": 8, "fit_steps": 3},
                 "bayesian": {"initial": 6},

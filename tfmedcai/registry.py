@@ -46,7 +46,7 @@ def check(kind: str, name: str) -> None:
     >>> check("oracles", "latnet")
     Traceback (most recent call last):
     ...
-    ValueError: `latnet` is not one of the oracles: bayesian, hyperband, latent, random. Did you mean `latent`?
+    ValueError: `latnet` is not one of the oracles: bayesian, hyperband, latent, local, random. Did you mean `latent`?
     """
     known = names(kind)
     if name not in known:

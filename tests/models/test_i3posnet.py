@@ -40,3 +40,8 @@ def test_normalisation_follows_the_activation():
 def test_wrong_numbers(wrong):
     with pytest.raises(ValueError, match="must be positive"):
         i3posnet(**wrong)
+
+
+def test_pixels_are_refused():
+    with pytest.raises(ValueError, match=r"`per_pixel` must be False: .* Received True: choose another network"):
+        i3posnet(per_pixel=True)

@@ -130,6 +130,22 @@ def test_every_random_snap_predicts_finite_landmarks():
         assert not np.allclose(landmarks[0], landmarks[1])
 
 
+def test_logits_of_pixels_for_any_size():
+    snap = Snap.parse("branch conv3x3 merge")
+    given, anything = (
+        snapnet(snap, **{**TINY, "input_shape": shape}, outputs=3, per_pixel=True)
+        for shape in ((9, 12, 1), (None, None, 1))
+    )
+    anything.set_weights(given.get_weights())
+    image = np.random.default_rng(0).random((2, 9, 12, 1), dtype=np.float32)
+    assert given.output_shape == (None, 9, 12, 3)
+    np.testing.assert_allclose(given(image), anything(image), atol=1e-5)
+    assert given.get_layer("logits").output.shape == (None, 5, 6, 3)
+    assert {layer["module"] for layer in given.get_config()["layers"]} == {"keras.layers"}
+    with pytest.raises(ValueError, match="must be given for a vector"):
+        snapnet(snap, input_shape=(None, 12, 1))
+
+
 @pytest.mark.parametrize("wrong", [{"blocks": (0, 0)}, {"filters": 0}, {"outputs": -1}, {"blocks": (-1, 2)}])
 def test_wrong_numbers(wrong):
     with pytest.raises(ValueError, match="must be positive"):

@@ -40,8 +40,8 @@ def test_random_search_draws_each_graph_once_and_then_stops(tmp_path):
 
 def test_draw_unknown_passes_over_what_is_known():
     known = {"a", "b", "ab", "ac", "ba", "bc", "ca", "cb"}
-    assert draw_unknown(WordSpace(2), np.random.default_rng(0), known).key == "c"
-    assert draw_unknown(WordSpace(2), np.random.default_rng(0), known | {"c"}) is None
+    assert draw_unknown(WordSpace(2).sample, np.random.default_rng(0), known).key == "c"
+    assert draw_unknown(WordSpace(2).sample, np.random.default_rng(0), known | {"c"}) is None
 
 
 def test_the_objective_is_the_one_asked_for():

@@ -14,6 +14,7 @@ def i3posnet(
     *,
     input_shape: tuple[int, int, int] = (48, 92, 1),
     outputs: int = 12,
+    per_pixel: bool = False,
     filters: int = 32,
     blocks: int = 3,
     dense: Sequence[int] = (256, 128, 64),
@@ -27,6 +28,7 @@ def i3posnet(
     Args:
         input_shape: (height px, width px, channels) of a patch with values in [0, 1].
         outputs: number of regressed values.
+        per_pixel: must be False: the fully connected layers know no pixels.
         filters: channels of the first block.
         blocks: number of blocks, each of which halves the resolution.
         dense: units of the fully connected layers.
@@ -35,7 +37,7 @@ def i3posnet(
         Functional model `(batch, height, width, channels)` -> `(batch, outputs)`, made of plain Keras layers only.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if a number is not positive, or values of pixels are asked for.
 
     Reference:
         Kuegler et al., i3PosNet: instrument pose estimation from X-ray in temporal bone surgery, IJCARS 2020.
@@ -47,6 +49,11 @@ def i3posnet(
         raise ValueError(
             "`outputs`, `filters`, `blocks` and all of `dense` must be positive. "
             f"Received {outputs}, {filters}, {blocks} and {tuple(dense)}."
+        )
+    if per_pixel:
+        raise ValueError(
+            "`per_pixel` must be False: i3posnet gives one vector for an image. Received True: choose another network, "
+            "for example unet."
         )
     image = keras.Input(input_shape, name="image")
     x = layers.Conv2D(filters, 3, padding="same", activation="relu", name="stem")(image)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import keras
 from keras import layers
 
 from tfmedcai.layers.convolution import convolution, depthwise_convolution, merge, pre_activation, separable_convolution
+from tfmedcai.layers.heads import Head, check_open_sizes, features, pixel_logits
+from tfmedcai.layers.spatial import padded
 from tfmedcai.search_spaces.snap import Snap
 from tfmedcai.search_spaces.snap_graph import PARAMETER_FREE
 
 Tensor = keras.KerasTensor
-Head = Literal["grid", "average"]
-
-CELL = 8  # edge of a cell of the grid head [px of the last maps]
 
 # Symbol -> (input, filters, name of the layer) -> output
 LAYERS: dict[str, Callable[[Tensor, int, str], Tensor]] = {
@@ -30,8 +28,9 @@ LAYERS: dict[str, Callable[[Tensor, int, str], Tensor]] = {
 def snapnet(
     snap: Snap,
     *,
-    input_shape: tuple[int, int, int] = (48, 92, 1),
+    input_shape: tuple[int | None, ...] = (48, 92, 1),
     outputs: int = 12,
+    per_pixel: bool = False,
     filters: int = 24,
     blocks: tuple[int, int] = (2, 2),
     head: Head = "average",
@@ -42,10 +41,15 @@ def snapnet(
     convolution without bias, since the normalisation of the blocks follows it. Two SNAPs with equal keys build equal
     networks, layer by layer.
 
+    The logits of pixels, which the paper does not know, are a 1x1 convolution of the last maps, enlarged bilinearly to
+    the twofold; odd sizes are padded inside.
+
     Args:
         snap: description of the block.
-        input_shape: (height px, width px, channels) of a patch with values in [0, 1].
-        outputs: number of regressed values.
+        input_shape: (height px, width px, channels) of a patch with values in [0, 1]; sizes may be None for
+            `per_pixel`, the network then takes any, with two layers that only tfmedcai can load.
+        outputs: number of regressed values, or of logits of a pixel.
+        per_pixel: whether the network gives logits for every pixel instead of one vector.
         filters: channels before the pooling.
         blocks: number of blocks before and behind the pooling.
         head: what the linear layer sees: "average" averages each feature over the whole map, so that it knows where a
@@ -53,10 +57,12 @@ def snapnet(
             over cells of 8 x 8 px. The paper leaves it open; both agree with the sizes it states (section 3.4).
 
     Returns:
-        Functional model `(batch, height, width, channels)` -> `(batch, outputs)`, made of plain Keras layers only.
+        Functional model `(batch, height, width, channels)` -> `(batch, outputs)` or `(batch, height, width, outputs)`,
+        made of plain Keras layers only where the sizes are given.
 
     Raises:
-        ValueError: if `outputs`, `filters` or the number of blocks is not positive.
+        ValueError: if `outputs`, `filters` or the number of blocks is not positive, or a size is open without
+            `per_pixel`.
 
     Reference:
         AutoSNAP, sections 2.2, 3.2 and 3.4.
@@ -69,16 +75,20 @@ def snapnet(
             "`outputs`, `filters` and the sum of `blocks` must be positive. "
             f"Received {outputs}, {filters} and {blocks}."
         )
+    check_open_sizes(input_shape, per_pixel)
     image = keras.Input(input_shape, name="image")
-    stem = layers.Conv2D(filters, 3, padding="same", use_bias=False, name="stem")(image)
+    canvas = padded(image, 2) if per_pixel else image
+    stem = layers.Conv2D(filters, 3, padding="same", use_bias=False, name="stem")(canvas)
     stack = (stem, stem)
     for number in range(1, blocks[0] + 1):
         stack = (stack[1], _block(snap, stack, filters, f"block_{number}"))
     stack = _pooled(stack, 2 * filters)
     for number in range(blocks[0] + 1, sum(blocks) + 1):
         stack = (stack[1], _block(snap, stack, 2 * filters, f"block_{number}"))
-    landmarks = layers.Dense(outputs, name="landmarks")(_features(pre_activation(stack[1], "head"), head))
-    return keras.Model(image, landmarks, name="snapnet")
+    maps = pre_activation(stack[1], "head")
+    if per_pixel:
+        return keras.Model(image, pixel_logits(maps, outputs, 2, image, canvas), name="snapnet")
+    return keras.Model(image, layers.Dense(outputs, name="landmarks")(features(maps, head)), name="snapnet")
 
 
 def _block(snap: Snap, stack: tuple[Tensor, Tensor], filters: int, name: str) -> Tensor:
@@ -104,10 +114,3 @@ def _pooled(stack: tuple[Tensor, Tensor], filters: int) -> tuple[Tensor, Tensor]
     older = layers.MaxPooling2D(2, name="pool_1")(stack[0])
     newer = older if stack[0] is stack[1] else layers.MaxPooling2D(2, name="pool_2")(stack[1])
     return convolution(older, filters, 1, "pool_1_conv1x1"), convolution(newer, filters, 1, "pool_2_conv1x1")
-
-
-def _features(maps: Tensor, head: Head) -> Tensor:
-    if head == "average":
-        return layers.GlobalAveragePooling2D(name="features")(maps)
-    cells = layers.AveragePooling2D(CELL, padding="same", name="cells")(maps)
-    return layers.Flatten(name="features")(cells)

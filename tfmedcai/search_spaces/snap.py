@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
@@ -161,6 +162,12 @@ class SnapSpace(SearchSpace[Snap]):
         found.pop(architecture.key, None)
         return list(found.values())
 
+    def changed(self, architecture: Snap, neighbour: Snap) -> str:
+        """Names the place of the edit, so that a local search tries all edits of one place, then moves on."""
+        pairs = zip(architecture.symbols, neighbour.symbols, strict=False)
+        equal = takewhile(lambda pair: pair[0] == pair[1], pairs)
+        return f"symbol_{1 + sum(1 for _ in equal)}"
+
     def parse(self, text: str) -> Snap:
         """Reads symbols separated by spaces, or `(empty)`.
 
@@ -246,12 +253,7 @@ class SnapSpace(SearchSpace[Snap]):
         Raises:
             ValueError: if the shape is another or a token is outside 0 to 8.
         """
-        array = np.asarray(tokens)
-        if array.shape != (self.sequence_length,) or not np.isin(array, range(self.vocabulary_size)).all():
-            raise ValueError(
-                f"`tokens` must be ({self.sequence_length},) integers from 0 to {self.vocabulary_size - 1}. "
-                f"Received {array.tolist()}."
-            )
+        array = self.checked_tokens(tokens)
         end = int(np.argmin(array != 0)) if (array == 0).any() else len(array)
         return self._valid(SYMBOLS[int(token) - 1] for token in array[:end])
 

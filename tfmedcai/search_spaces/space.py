@@ -40,20 +40,52 @@ class SearchSpace(abc.ABC, Generic[A]):
         network: name of the network that is built from an architecture.
         vocabulary_size: number of tokens; a token is an integer in `[0, vocabulary_size)`.
         sequence_length: number of tokens that describe one architecture.
+        stages: number of searches that a local search does one after the other, each over variables of its own.
     """
 
     name: str
     network: str
     vocabulary_size: int
     sequence_length: int
+    stages: int = 1
 
     @abc.abstractmethod
     def sample(self, rng: np.random.Generator) -> A:
         """Draws one architecture."""
 
+    def start(self, rng: np.random.Generator) -> A:
+        """Draws an architecture for a local search to begin with."""
+        return self.sample(rng)
+
     @abc.abstractmethod
     def neighbours(self, architecture: A) -> list[A]:
         """Lists the architectures one edit away: distinct keys, in a fixed order, never the architecture itself."""
+
+    def variables(self, architecture: A, stage: int = 0) -> list[str]:
+        """Names what a local search may change, one at a time.
+
+        Args:
+            architecture: an architecture of this space.
+            stage: number of the search, from 0, below `stages`.
+
+        Returns:
+            Distinct names in a fixed order.
+        """
+        return list(dict.fromkeys(self.changed(architecture, near) for near in self.neighbours(architecture)))
+
+    def options(self, architecture: A, variable: str) -> list[A]:
+        """Lists the architectures that differ in one variable: distinct keys, in a fixed order, never itself.
+
+        Args:
+            architecture: an architecture of this space.
+            variable: any name; one that the architecture does not have gives no options.
+        """
+        return [near for near in self.neighbours(architecture) if self.changed(architecture, near) == variable]
+
+    def changed(self, architecture: A, neighbour: A) -> str:
+        """Names the variable in which a neighbour differs: here the first declared name that has another value."""
+        values, others = self.values(architecture), self.values(neighbour)
+        return next(name for name in values if values[name] != others[name])
 
     @abc.abstractmethod
     def parse(self, text: str) -> A:
@@ -82,6 +114,20 @@ class SearchSpace(abc.ABC, Generic[A]):
         Raises:
             ValueError: if the number of tokens is wrong or one is outside `[0, vocabulary_size)`.
         """
+
+    def checked_tokens(self, tokens: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Returns tokens as an array.
+
+        Raises:
+            ValueError: if the number of tokens is wrong or one is outside `[0, vocabulary_size)`.
+        """
+        array = np.asarray(tokens)
+        if array.shape != (self.sequence_length,) or not np.isin(array, range(self.vocabulary_size)).all():
+            raise ValueError(
+                f"`tokens` must be ({self.sequence_length},) integers from 0 to {self.vocabulary_size - 1}. "
+                f"Received {array.tolist()}."
+            )
+        return array
 
     @abc.abstractmethod
     def draw(self, architecture: A, axes: Axes) -> None:

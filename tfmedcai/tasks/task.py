@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import tfmedcai.layers.spatial  # noqa: F401 - whoever has a task can load networks for images of any size
 from tfmedcai import registry
 from tfmedcai.config import Settings
 from tfmedcai.reports.document import Picture
@@ -121,19 +122,32 @@ def make_space(settings: Settings) -> SearchSpace:
 
 
 def build_network(
-    settings: Settings, architecture: Architecture | None, *, search: bool, input_shape: tuple[int, ...], outputs: int
+    settings: Settings,
+    architecture: Architecture | None,
+    *,
+    search: bool,
+    input_shape: tuple[int | None, ...],
+    outputs: int,
+    per_pixel: bool = False,
 ) -> keras.Model:
     """Builds the network that belongs to the architecture's space, or the hand-made baseline.
 
     Args:
-        settings: names the baseline; the table of the network's name gives its size.
+        settings: names the baseline; the table of the network's name, where there is one, gives its size.
         architecture: what a search found; None builds the baseline.
         search: the size used while searching instead of the full size.
         input_shape: shape of one sample.
-        outputs: number of values to regress.
+        outputs: number of values to regress, or of logits of a pixel.
+        per_pixel: whether the network gives logits for every pixel instead of one vector.
+
+    Raises:
+        ValueError: if the network cannot be built so, for example for pixels.
     """
     if architecture is None:
-        return registry.load("networks", settings.training.baseline)(input_shape=input_shape, outputs=outputs)
-    name = registry.load("spaces", architecture.space).network
-    size = getattr(settings, name).size(search=search)
-    return registry.load("networks", name)(architecture, input_shape=input_shape, outputs=outputs, **size)
+        name, found = settings.training.baseline, ()
+    else:
+        name, found = registry.load("spaces", architecture.space).network, (architecture,)
+    table = getattr(settings, name, None)
+    size = {} if table is None else table.size(search=search)
+    network = registry.load("networks", name)
+    return network(*found, input_shape=input_shape, outputs=outputs, per_pixel=per_pixel, **size)

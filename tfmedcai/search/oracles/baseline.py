@@ -1,5 +1,6 @@
 """Random search on architectures, and KerasTuner's own oracles over the hyper-parameters that a space declares."""
 
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,20 @@ from tfmedcai.search_spaces.space import Architecture, SearchSpace
 MOST_DRAWS = 10_000
 
 
-def draw_unknown(space: SearchSpace, rng: np.random.Generator, known: set[str]) -> Architecture | None:
-    """Draws an architecture whose key is not in `known`; None if the space seems to have no more.
+def draw_unknown(
+    draw: Callable[[np.random.Generator], Architecture], rng: np.random.Generator, known: Container[str]
+) -> Architecture | None:
+    """Draws an architecture whose key is not in `known`; None if there seem to be no more.
 
     Oracles that begin with this and a generator of the same seed begin with the same architectures.
+
+    Args:
+        draw: for example `SearchSpace.sample`.
+        rng: source of randomness.
+        known: keys.
     """
     for _ in range(MOST_DRAWS):
-        architecture = space.sample(rng)
+        architecture = draw(rng)
         if architecture.key not in known:
             return architecture
     return None
@@ -37,7 +45,7 @@ class RandomOracle(keras_tuner.Oracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Proposes the next architecture."""
-        architecture = draw_unknown(self.space, self.rng, self.proposed)
+        architecture = draw_unknown(self.space.sample, self.rng, self.proposed)
         if architecture is None:
             return {"status": TrialStatus.STOPPED}
         self.proposed.add(architecture.key)

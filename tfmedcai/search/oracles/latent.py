@@ -98,7 +98,7 @@ class LatentOracle(keras_tuner.Oracle):
     def _draw(self, count: int) -> list[Architecture]:
         drawn = []
         for _ in range(count):
-            architecture = draw_unknown(self.space, self.rng, self._keys)
+            architecture = draw_unknown(self.space.sample, self.rng, self._keys)
             if architecture is not None:
                 drawn.append(architecture)
                 self._keys.add(architecture.key)

@@ -99,13 +99,15 @@ def test_a_damaged_journal_line_is_named(run, tmp_path, capsys):
 
 def test_predict_answers_and_draws(run, tmp_path, capsys):
     np.save(tmp_path / "image.npy", np.random.default_rng(0).uniform(size=(128, 160)).astype(np.float32))
-    picture = tmp_path / "answer.png"
-    arguments = ["--run", run.folder, "--image", tmp_path / "image.npy", "--pose", 80, 60, 20, "--picture", picture]
+    picture = tmp_path / "answers" / "image.png"
+    arguments = ["--run", run.folder, "--image", tmp_path / "image.npy", "--pose", 80, 60, 20]
+    arguments += ["--output", picture.parent]
     cli.main(PredictOptions, predict, [str(argument) for argument in arguments])
     answer = json.loads(capsys.readouterr().out)
     assert len(answer["pose"]) == 5
     assert answer["start"] == pytest.approx([80, 60, 20, 0, 0.15])
     assert np.shape(answer["landmarks"]) == (6, 2)
+    assert answer["picture"] == str(picture)
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 

@@ -52,6 +52,62 @@ class PoseSettings(Table):
     )
 
 
+class AugmentationSettings(Table):
+    """Random changes of images and labels together (MB-NAS, section 2.3)."""
+
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.85, 1.15), description="least and most factor")
+    shift: float = Field(default=0.1, ge=0, lt=1, description="most movement, as a part of the size")
+    rotate_deg: float = Field(default=15.0, ge=0, le=180, description="most rotation, in the plane [deg]")
+    flip: bool = Field(default=True, description="flip half of the samples left to right")
+    brightness: float = Field(default=0.1, ge=0, description="most that is added [standard deviations]")
+    contrast: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 1.0), description="least and most factor")
+
+
+class SegmentationSettings(Table):
+    """Data and protocol of the segmentation of volumes, slice by slice or patch by patch."""
+
+    dataset: Literal["simulated", "decathlon", "nih_pancreas", "patient_folders", "plain_folder"] = Field(
+        default="simulated", description="layout of the data set, or simulated organs"
+    )
+    folder: Path | None = Field(default=None, description="folder of a data set on disk")
+    images: tuple[str, ...] = Field(default=(), description="patient_folders: name of the file of each modality")
+    label: str = Field(default="label", description="patient_folders: name of the file of the labels")
+    modality: Literal["ct", "mr"] = Field(default="ct", description="what the simulator makes")
+    cases: PositiveInt = Field(default=20, description="volumes that the simulator makes")
+    structures: dict[str, tuple[PositiveInt, ...]] = Field(
+        default={"liver": (1,)}, description="name of each structure and the labels that make it up"
+    )
+    patch: tuple[PositiveInt, ...] = Field(
+        default=(128, 128), description="slices of x, y, or patches of x, y, z, that the network sees [voxels]"
+    )
+    spacing: tuple[float, float, float] = Field(
+        default=(0.0, 0.0, 0.0), description="voxels are resampled to this size; 0 keeps an axis [mm]"
+    )
+    resized: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = Field(
+        default=(0, 0, 0), description="volumes are resampled to so many voxels; 0 keeps an axis"
+    )
+    window: tuple[float, float] | None = Field(default=None, description="grey values are cut off here, as HU of CT")
+    inside_nonzero: bool = Field(default=False, description="normalise the voxels that are not 0, for cut-out patients")
+    foreground: float = Field(default=0.33, ge=0, le=1, description="part of the samples centred on a structure")
+    per_volume: PositiveInt = Field(default=8, description="patches of each volume in an epoch (of slices: all)")
+    augmentation: AugmentationSettings = AugmentationSettings()
+    loss: Literal["dice", "cross_entropy", "dice_cross_entropy"] = Field(default="dice", description="training loss")
+    folds: int = Field(default=5, ge=2, description="parts of the patients; seed s evaluates on part s")
+    search_folds: PositiveInt = Field(default=4, description="folds among the other patients that a score averages")
+    initialisations: PositiveInt = Field(default=3, description="trainings of each of those folds")
+    tolerance_mm: PositiveFloat = Field(default=2.0, description="distance that the surface Dice forgives [mm]")
+    overlap: float = Field(default=0.5, ge=0, lt=1, description="part of a window that the next one covers again")
+
+    def labels(self) -> dict[int, int]:
+        """Returns which class each label of the files is: 1 for those of the first structure, and so on."""
+        classes = enumerate(self.structures.values(), start=1)
+        return {label: number for number, labels in classes for label in labels}
+
+    def outputs(self) -> int:
+        """Returns the number of logits of a voxel: one for a single structure, else one more than structures."""
+        return 1 if len(self.structures) == 1 else 1 + len(self.structures)
+
+
 class SnapSettings(Table):
     """The SNAP language."""
 
@@ -125,7 +181,10 @@ class Fit(Table):
 
     optimizer: Literal["adam", "rmsprop"] = Field(default="adam", description="optimiser")
     learning_rate: PositiveFloat = Field(default=1e-3, description="learning rate at the start")
-    schedule: Literal["constant", "cosine", "step"] = Field(default="cosine", description="course of the learning rate")
+    schedule: Literal["constant", "cosine", "step", "polynomial"] = Field(
+        default="cosine", description="course of the learning rate"
+    )
+    decay_power: PositiveFloat = Field(default=0.9, description="polynomial schedule: exponent of what is left")
     decay_epochs: PositiveInt = Field(
         default=35, description="step schedule: a tenth of the rate after so many [epochs]"
     )
@@ -199,6 +258,7 @@ class Settings(Table):
     seed: int = Field(default=0, ge=0, description="seed of data, weights and proposals")
     seeds: PositiveInt = Field(default=1, description="repetitions with seed, seed + 1, ...")
     pose: PoseSettings = PoseSettings()
+    segmentation: SegmentationSettings = SegmentationSettings()
     snap: SnapSettings = SnapSettings()
     snapnet: SnapNetSettings = SnapNetSettings()
     mixed_block: MixedBlockSettings = MixedBlockSettings()
@@ -239,6 +299,7 @@ class Settings(Table):
                     "draws": 2,
                     "iterations": (1, 2),
                 },
+                "segmentation": {"cases": 4, "patch": (32, 32), "search_folds": 2, "initialisations": 1, "folds": 2},
                 "snapnet": {"filters": 4, "blocks": (1, 1), "search_filters": 4, "search_blocks": (1, 1)},
                 "mixed_block": {"nodes": 4, "deepest": 2},
                 "mixed_block_net": {"filters": 4, "search_filters": 4},

@@ -44,7 +44,7 @@ def _evaluate_one(task: Any, folder: ModelFolder) -> dict[str, Any]:
     from tfmedcai.tasks.fitting import load_model
 
     card = read_json(folder.card)
-    result = task.evaluate(load_model(folder.model))
+    result = task.evaluate(load_model(folder.model), card["seed"])
     names = ("network", "architecture", "parameters", "seed")
     summary = {"model": card["network"]} | {name: card[name] for name in names[1:]} | result.summary
     write_json(folder.evaluation, summary)

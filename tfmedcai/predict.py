@@ -1,56 +1,65 @@
-"""Asks a trained network about one image: prints the answer and draws it."""
+"""Asks a trained network about files: prints each answer and writes what belongs to it."""
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tfmedcai.cli import SettingsOptions, main
-from tfmedcai.runs import open_run, write_whole
+from tfmedcai.runs import open_run
 
 
 @dataclass(frozen=True)
 class PredictOptions(SettingsOptions):
-    """Refine the rough pose of an instrument in an X-ray image with the best trained network of a run."""
+    """Ask the best trained network of a run about one or several images or volumes."""
 
     run: Path = Path("runs")
     """run folder with trained networks"""
-    image: Path = Path("image.png")
-    """radiograph: PNG, 16-bit PNG, NumPy array or DICOM file"""
+    image: tuple[Path, ...] = ()
+    """radiographs (PNG, 16-bit PNG, NumPy array, DICOM), or volumes (NIfTI, or a folder with a file a modality)"""
+    output: Path | None = None
+    """folder for pictures and volumes; that of the run's predictions by default"""
     pose: tuple[float, ...] = ()
-    """rough pose: x [px], y [px], forward angle [deg], and, where known, tilt [deg] and resolution [mm/px]"""
+    """task pose: rough pose: x [px], y [px], forward angle [deg], and, where known, tilt [deg], resolution [mm/px]"""
     iterations: int = 3
-    """iterations of crop, network and pose"""
-    picture: Path | None = None
-    """where to draw the answer; beside the run's other predictions by default"""
+    """task pose: iterations of crop, network and pose"""
 
 
-def predict(options: PredictOptions) -> dict[str, Any]:
-    """Answers for one image file and prints the answer as one JSON line.
+def predict(options: PredictOptions) -> list[dict[str, Any]]:
+    """Answers for each file, one JSON line each; a file that cannot be read does not stop the others.
 
     Returns:
-        The refined pose (px, deg, mm/px), the landmarks (px) and the path of the picture.
+        The answers, JSON types, with the paths of what was written.
 
     Raises:
-        ValueError: if image, pose or model are not what is expected; the message says what is.
+        ValueError: if an image, the pose or the model is not what is expected; the message says what is.
     """
     run, _ = open_run(options.run)
     models = run.trained()
     if not models:
         raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
-    from tfmedcai.data.images import read_image
+    if not options.image:
+        raise ValueError("nothing to ask about: give `--image FILE`.")
     from tfmedcai.tasks.fitting import load_model
     from tfmedcai.tasks.task import make_task
 
-    task = make_task(options.settings)
-    image = read_image(options.image)
-    answer = task.predict(load_model(models[0].model), image, options.pose, options.iterations)
-    picture = options.picture or run.predictions / f"{options.image.stem}.png"
-    figure = task.picture(image, answer)
-    write_whole(picture, lambda path: figure.savefig(path, dpi=150))
-    answer |= {"picture": str(picture)}
-    print(json.dumps(answer))
-    return answer
+    task, model = make_task(options.settings), load_model(models[0].model)
+    asked = {"pose": options.pose, "iterations": options.iterations}
+    answers, failed = [], []
+    for path in options.image:
+        try:
+            answers.append(task.predict_file(model, path, options.output or run.predictions, asked))
+        except (ValueError, OSError) as error:
+            if len(options.image) == 1:
+                raise
+            failed.append(path)
+            print(f"error: {error}", file=sys.stderr)
+        else:
+            print(json.dumps(answers[-1]), flush=True)
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(options.image)} files have no answer: {', '.join(map(str, failed))}.")
+    return answers
 
 
 if __name__ == "__main__":

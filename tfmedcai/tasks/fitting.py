@@ -34,6 +34,23 @@ class Arrays:
 
 
 @dataclass(frozen=True)
+class Source:
+    """What a network is fitted to.
+
+    Attributes:
+        batches: first epoch -> endless data set of inputs and targets; what comes depends on the epoch alone.
+        steps: batches in an epoch.
+        loss: a Keras loss or its name.
+        measure: network and number of the epoch, from 1 -> what is reported of samples that are held back.
+    """
+
+    batches: Callable[[int], tf.data.Dataset]
+    steps: int
+    loss: str | keras.losses.Loss = "mse"
+    measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {}
+
+
+@dataclass(frozen=True)
 class Keeper:
     """Where an unfinished training keeps its state, and who is told of each epoch.
 
@@ -74,14 +91,14 @@ def training_batches(data: Arrays, batch_size: int, seed: int, first_epoch: int 
     return epochs.flat_map(epoch_indices).map(gather, num_parallel_calls=2).prefetch(2)
 
 
-def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int) -> None:
-    """Compiles a regression network with the optimiser and learning-rate course of the settings.
+def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: str | keras.losses.Loss = "mse") -> None:
+    """Compiles a network with the optimiser and learning-rate course of the settings.
 
     XLA pays on a GPU; on a CPU compiling takes longer than it saves.
     """
     optimizer = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer]
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    model.compile(optimizer(_learning_rate(fit, steps, epochs)), loss="mse", jit_compile=on_gpu)
+    model.compile(optimizer(_learning_rate(fit, steps, epochs)), loss=loss, jit_compile=on_gpu)
     # Else Keras makes the optimiser's variables in the first step and traces that step twice.
     model.optimizer.build(model.trainable_variables)
 
@@ -89,6 +106,8 @@ def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int) -> None:
 def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
     if fit.schedule == "cosine":
         return keras.optimizers.schedules.CosineDecay(fit.learning_rate, steps * epochs)
+    if fit.schedule == "polynomial":
+        return keras.optimizers.schedules.PolynomialDecay(fit.learning_rate, steps * epochs, 0.0, fit.decay_power)
     if fit.schedule == "step":
         return keras.optimizers.schedules.ExponentialDecay(
             fit.learning_rate, steps * fit.decay_epochs, 0.1, staircase=True
@@ -105,7 +124,7 @@ def train(
     seed: int,
     keeper: Keeper = Keeper(),
 ) -> tuple[keras.Model, list[Row]]:
-    """Builds and fits a network, or goes on from its checkpoint.
+    """Builds and fits a regression network to arrays, or goes on from its checkpoint; see `train_on`.
 
     Args:
         build: makes the untrained network; called after seeding.
@@ -122,19 +141,52 @@ def train(
     Raises:
         ValueError: if the loss is not a number, or if the checkpoint cannot be read.
     """
+
+    def measure(model: keras.Model, _: int) -> Row:
+        return {} if validation is None else {"validation_loss": mean_squared_error(model, validation)}
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        return training_batches(data, fit.batch_size, seed, first_epoch)
+
+    source = Source(batches, -(-len(data) // fit.batch_size), measure=measure)
+    return train_on(build, source, fit, epochs, seed, keeper)
+
+
+def train_on(
+    build: Callable[[], keras.Model],
+    source: Source,
+    fit: Fit,
+    epochs: int,
+    seed: int,
+    keeper: Keeper = Keeper(),
+) -> tuple[keras.Model, list[Row]]:
+    """Builds and fits a network, or goes on from its checkpoint.
+
+    Args:
+        build: makes the untrained network; called after seeding.
+        source: training samples, loss and measures.
+        fit: optimiser, learning rate.
+        epochs: number of epochs.
+        seed: seed of weights and order.
+        keeper: where the state is kept after each epoch, and who is told.
+
+    Returns:
+        The network and one row of losses an epoch.
+
+    Raises:
+        ValueError: if the loss is not a number, or if the checkpoint cannot be read.
+    """
     seed_everything(seed)
-    steps = -(-len(data) // fit.batch_size)
     model, rows = _start(build, keeper.checkpoint)
     if not model.compiled:
-        compile_for(model, fit, steps, epochs)
-    batches = training_batches(data, fit.batch_size, seed, len(rows))
-    watch = _EpochEnd(rows, validation, keeper, epochs)
+        compile_for(model, fit, source.steps, epochs, source.loss)
+    watch = _EpochEnd(rows, source, keeper, epochs)
     if len(rows) < epochs:
         model.fit(
-            batches,
+            source.batches(len(rows)),
             initial_epoch=len(rows),
             epochs=epochs,
-            steps_per_epoch=steps,
+            steps_per_epoch=source.steps,
             shuffle=False,
             verbose=0,
             callbacks=[watch],
@@ -151,17 +203,15 @@ def mean_squared_error(model: keras.Model, data: Arrays, batch_size: int = 256) 
 class _EpochEnd(keras.callbacks.Callback):
     """Writes down losses and state after each epoch; stops on a loss that is not a number."""
 
-    def __init__(self, rows: list[Row], validation: Arrays | None, keeper: Keeper, epochs: int):
+    def __init__(self, rows: list[Row], source: Source, keeper: Keeper, epochs: int):
         super().__init__()
-        self.rows, self.validation, self.keeper, self.epochs = rows, validation, keeper, epochs
+        self.rows, self.source, self.keeper, self.epochs = rows, source, keeper, epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         loss = float((logs or {})["loss"])
         if not np.isfinite(loss):
             raise ValueError(f"the training loss became {loss} in epoch {epoch + 1}: lower the learning rate.")
-        row = {"epoch": epoch + 1, "loss": loss}
-        if self.validation is not None:
-            row["validation_loss"] = mean_squared_error(self.model, self.validation)
+        row = {"epoch": epoch + 1, "loss": loss} | self.source.measure(self.model, epoch + 1)
         self.rows.append(row)
         self.keeper.tell(row)
         if self.keeper.checkpoint is not None and epoch + 1 < self.epochs:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from tfmedcai.config import Fit
 from tfmedcai.data.folds import split
+from tfmedcai.data.images import read_image
 from tfmedcai.geometry.crop import PatchGeometry, disturb, inside_image, sample_disturbance
 from tfmedcai.geometry.landmarks import project_landmarks
 from tfmedcai.inference.iterative_pose import refine
@@ -19,6 +21,7 @@ from tfmedcai.metrics.pose import pose_errors, summary
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import Objective
+from tfmedcai.runs import write_whole
 from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Arrays, Keeper, Row, mean_squared_error, train
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
@@ -102,7 +105,7 @@ class PoseTask(Task):
             keeper,
         )
 
-    def evaluate(self, model: keras.Model) -> Evaluation:
+    def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
         """Errors in the image plane after each number of iterations, from disturbed start poses (AutoSNAP, 3.5)."""
         counts = self.settings.pose.iterations
         refined = tf.function(
@@ -220,6 +223,14 @@ class PoseTask(Task):
             "start": start[0].tolist(),
             "landmarks": landmarks[0].numpy().tolist(),
         }
+
+    def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Refines the rough pose asked about in a radiograph, and draws it."""
+        image = read_image(path)
+        answer = self.predict(model, image, asked["pose"], asked["iterations"])
+        picture, figure = output / f"{path.stem}.png", self.picture(image, answer)
+        write_whole(picture, lambda temporary: figure.savefig(temporary, dpi=150, format="png"))
+        return answer | {"image": str(path), "picture": str(picture)}
 
     def picture(self, image: np.ndarray, answer: dict[str, Any]) -> Figure:
         """Draws what `predict` answered: red the prediction, dotted grey the start."""

@@ -3,6 +3,7 @@
 import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import keras
@@ -97,8 +98,25 @@ class Task(abc.ABC):
         """Trains the full-size network from scratch; None trains the hand-made baseline. Returns it with its losses."""
 
     @abc.abstractmethod
-    def evaluate(self, model: keras.Model) -> Evaluation:
-        """Measures a trained network on the evaluation set, whose subjects no training has seen."""
+    def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
+        """Measures a network that was trained with a seed on the evaluation set, whose subjects it has not seen."""
+
+    @abc.abstractmethod
+    def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Answers for one file.
+
+        Args:
+            model: a trained network.
+            path: the file, or the folder of one case.
+            output: folder for what belongs to the answer.
+            asked: what the user said beside it.
+
+        Returns:
+            The answer, JSON types, with the paths of what was written.
+
+        Raises:
+            ValueError: if the file or what is asked is not what is expected.
+        """
 
     @staticmethod
     @abc.abstractmethod

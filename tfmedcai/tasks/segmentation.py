@@ -1,0 +1,331 @@
+"""Segmentation of CT and MR volumes, slice by slice or patch by patch."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfmedcai.config import Fit
+from tfmedcai.data.augmentation import Augmentation
+from tfmedcai.data.cases import read_case
+from tfmedcai.data.patches import Sampling, random_patches
+from tfmedcai.data.volumes import write_volume
+from tfmedcai.inference.sliding_window import Windows, sliding_window
+from tfmedcai.losses.segmentation import CrossEntropy, DiceCrossEntropy, SoftDice
+from tfmedcai.metrics.segmentation import METRICS, dice, structure_table
+from tfmedcai.reports.contours import contours
+from tfmedcai.reports.document import Picture
+from tfmedcai.reports.series import Objective
+from tfmedcai.search_spaces.space import Architecture
+from tfmedcai.tasks.fitting import Keeper, Row, Source, train_on
+from tfmedcai.tasks.segmentation_data import (
+    Prepared,
+    case_of,
+    channels_of,
+    find_cases,
+    inner_fold,
+    load_cases,
+    outer_fold,
+    prepare,
+    restored,
+)
+from tfmedcai.tasks.task import OF_ALL, Evaluation, Signature, Task, build_network
+
+LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
+LAST = 0.2  # part of the epochs over which a score is averaged (MB-NAS, section 2.3)
+
+
+class SegmentationTask(Task):
+    """Finds structures in volumes: a class for every voxel."""
+
+    name = "segmentation"
+    objective = Objective("dice", "", "max")
+
+    @property
+    def parts(self) -> int:
+        """Folds among the patients that a seed may learn from, times initialisations."""
+        return self.settings.segmentation.search_folds * self.settings.segmentation.initialisations
+
+    @cached_property
+    def cases(self) -> list[Prepared]:
+        """All labelled cases."""
+        return load_cases(self.settings.segmentation, self.settings.seed)
+
+    def describe(self) -> dict[str, Any]:
+        """Sizes and sources of the data."""
+        segmentation = self.settings.segmentation
+        count = segmentation.cases if segmentation.dataset == "simulated" else len(find_cases(segmentation))
+        return {
+            "cases": f"{count} {segmentation.dataset}, {segmentation.folds} parts by patient, one held out for a seed",
+            "structures": segmentation.structures,
+            "score": f"mean of {self.parts} trainings",
+        }
+
+    def network(self, architecture: Architecture | None, *, search: bool = False) -> keras.Model:
+        """From a normalised slice or patch to the logits of its voxels."""
+        segmentation = self.settings.segmentation
+        shape = (*segmentation.patch, self.channels)
+        outputs = segmentation.outputs()
+        return build_network(
+            self.settings, architecture, search=search, input_shape=shape, outputs=outputs, per_pixel=True
+        )
+
+    @cached_property
+    def channels(self) -> int:
+        """Channels of an image, without reading all of them."""
+        segmentation = self.settings.segmentation
+        if segmentation.dataset == "simulated":
+            return 1
+        case = find_cases(segmentation)[0]
+        return channels_of(case, segmentation) or len(case.images)
+
+    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
+        """Dice of held-back patients, averaged over structures, cases and the last fifth of the epochs."""
+        segmentation = self.settings.segmentation
+        fold = inner_fold(
+            self.cases,
+            self._outer(seed).training,
+            segmentation,
+            part // segmentation.initialisations,
+            self.settings.seed,
+        )
+        first = epochs - max(1, round(LAST * epochs)) + 1
+        held_back = self._chosen(fold.validation)
+
+        def measure(model: keras.Model, epoch: int) -> Row:
+            return {"validation_dice": self._mean_dice(model, held_back)} if epoch >= first else {}
+
+        fit = self.settings.search.fit
+        weights = seed * self.parts + part
+        source = self._source(self._chosen(fold.training), fit, weights, measure)
+        model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, weights)
+        metrics = {
+            self.objective.name: float(np.mean([row["validation_dice"] for row in rows if "validation_dice" in row])),
+            "training_loss": rows[-1]["loss"],
+            "parameters": float(model.count_params()),
+        }
+        keras.backend.clear_session()
+        return metrics
+
+    def train(self, architecture: Architecture | None, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
+        """Trains on all patients that the seed does not hold out."""
+        training = self.settings.training
+        fit: Fit = self.settings.baseline if architecture is None else training
+        source = self._source(self._chosen(self._outer(seed).training), fit, seed)
+        return train_on(lambda: self.network(architecture), source, fit, training.epochs, seed, keeper)
+
+    def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
+        """Dice, surface Dice and surface distances of the patients that the seed held out, on the grids of their files.
+
+        Reference:
+            MB-NAS, Table 1.
+        """
+        segmentation = self.settings.segmentation
+        structures = {name: number for number, name in enumerate(segmentation.structures, start=1)}
+        segment = self._segmenter(model)
+        measured: list[tuple[Prepared, np.ndarray, list[dict[str, Any]]]] = []
+        for case in self._chosen(self._outer(seed).validation):
+            classes = segment(case.image)
+            answer, truth = restored(classes, case), case.truth
+            assert truth is not None  # noqa: S101 (the cases of a run have labels)
+            rows = structure_table(answer.array, truth.array, truth.spacing, structures, segmentation.tolerance_mm)
+            measured.append((case, classes, rows))
+        groups = {
+            name: {
+                metric: summary_of([row[metric] for _, _, rows in measured for row in rows if row["structure"] == name])
+                for metric in METRICS
+            }
+            for name in structures
+        }
+        everything = {
+            OF_ALL + metric: np.array([row[metric] for _, _, rows in measured for row in rows]) for metric in METRICS
+        }
+        report = {"cases": [case.id for case, _, _ in measured], "groups": groups}
+        return Evaluation(report, _pictured(measured) | everything)
+
+    @staticmethod
+    def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
+        """The best, median and worst case, each in the slice with most of its structures."""
+        pictures = []
+        for place, label in enumerate(cases["label"]):
+            title = f"{label}: {cases['id'][place]}, Dice {cases['dice'][place]:.3f}"
+            slices = (cases[f"{kind}_{place}"] for kind in ("image", "truth", "predicted"))
+            figure = contours(*slices, aspect=float(cases["aspect"][place]), title=title)
+            alt = f"Slice of the {label} case with the outlines of truth and prediction."
+            pictures.append(Picture(figure, f"{title}. Green: truth; dashed red: prediction.", alt, bitmap=True))
+        return pictures
+
+    def signatures(self, model: keras.Model) -> dict[str, Signature]:
+        """A volume of raw grey values in, classes and probabilities of its voxels out."""
+        segmentation = self.settings.segmentation
+        size = (*segmentation.patch, 4)[:3]
+        names = ", ".join(f"{number} {name}" for number, name in enumerate(segmentation.structures, start=1))
+        meaning = {
+            "image": "(x, y, z, channels) grey values as in the files, x to the right, y to the front, z to the head"
+            + (f", voxels of {segmentation.spacing} mm (0: any)" if any(segmentation.spacing) else ""),
+            "classes": f"(x, y, z) 0 background, {names}",
+            "probabilities": "(x, y, z, classes) of each class"
+            if segmentation.outputs() > 1
+            else "(x, y, z, 1) of the structure",
+        }
+        grey = np.random.default_rng(0).integers(-200, 300, size=(*size, self.channels))
+
+        def entrance(dtype: tf.DType) -> Signature:
+            def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
+                finite = tf.debugging.assert_all_finite(
+                    tf.cast(image, tf.float32), "`image` has values that are not numbers"
+                )
+                probabilities = self._probabilities(model, self._normalised(finite))
+                return {"classes": _decided(probabilities), "probabilities": probabilities}
+
+            inputs = {"image": tf.TensorSpec((None, None, None, self.channels), dtype, name="image")}
+            return Signature(answer, inputs, {"image": grey.astype(dtype.as_numpy_dtype)}, meaning)
+
+        return {"serving_default": entrance(tf.float32), "int16_image": entrance(tf.int16)}
+
+    def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Segments one case and writes its classes as NIfTI on the grid of its (first) file."""
+        segmentation = self.settings.segmentation
+        found = case_of(path, segmentation)
+        image, _ = read_case(found, self.channels)
+        case = prepare(found.id, found.patient, image, None, segmentation)
+        answer = restored(self._segmenter(model)(case.image), case)
+        target = output / f"{found.id}_classes.nii.gz"
+        write_volume(target, answer)
+        spacing = np.prod(answer.spacing)
+        millilitres = {
+            name: round(float((answer.array == number).sum() * spacing / 1000), 3)
+            for number, name in enumerate(segmentation.structures, start=1)
+        }
+        return {"image": str(path), "classes": str(target), "millilitres": millilitres}
+
+    def _outer(self, seed: int) -> Any:
+        return outer_fold(self.cases, self.settings.segmentation, seed, self.settings.seed)
+
+    def _chosen(self, ids: Sequence[str]) -> list[Prepared]:
+        return [case for case in self.cases if case.id in ids]
+
+    def _source(
+        self,
+        cases: list[Prepared],
+        fit: Fit,
+        seed: int,
+        measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {},
+    ) -> Source:
+        segmentation = self.settings.segmentation
+        sampling = Sampling(segmentation.patch, fit.batch_size, segmentation.foreground, segmentation.per_volume)
+        images = [case.image for case in cases]
+        labels = [case.label for case in cases if case.label is not None]
+        augment = _augmentation(segmentation)
+
+        def batches(first_epoch: int) -> tf.data.Dataset:
+            return random_patches(images, labels, sampling, seed, first_epoch, augment).batches
+
+        steps = random_patches(images, labels, sampling, seed).steps
+        return Source(batches, steps, LOSSES[segmentation.loss](), measure)
+
+    def _segmenter(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+        """Returns a function from a normalised image `(x, y, z, channels)` to its classes `(x, y, z)` uint8."""
+        spec = tf.TensorSpec((None, None, None, self.channels), tf.float32)
+        compiled = tf.function(lambda image: _decided(self._probabilities(model, image)), [spec], autograph=False)
+        return lambda image: compiled(tf.constant(image, tf.float32)).numpy()
+
+    def _probabilities(self, model: keras.Model, image: tf.Tensor) -> tf.Tensor:
+        segmentation = self.settings.segmentation
+        activation = tf.sigmoid if segmentation.outputs() == 1 else tf.nn.softmax
+        windows = Windows(segmentation.patch, segmentation.overlap)
+        return sliding_window(
+            lambda batch: activation(model(batch, training=False)), image, segmentation.outputs(), windows
+        )
+
+    def _normalised(self, image: tf.Tensor) -> tf.Tensor:
+        """What `segmentation_data.normalised` does, in the graph."""
+        segmentation = self.settings.segmentation
+        inside = (
+            tf.reduce_any(image != 0, -1, keepdims=True) if segmentation.inside_nonzero else tf.ones_like(image) > 0
+        )
+        if segmentation.window is not None:
+            image = tf.clip_by_value(image, *segmentation.window)
+        weight = tf.cast(inside, tf.float32) * tf.ones_like(image)
+        count = tf.maximum(tf.reduce_sum(weight, (0, 1, 2)), 1.0)
+        mean = tf.reduce_sum(image * weight, (0, 1, 2)) / count
+        deviation = tf.sqrt(tf.reduce_sum(weight * (image - mean) ** 2, (0, 1, 2)) / count)
+        return weight * tf.math.divide_no_nan(image - mean, deviation)
+
+    def _mean_dice(self, model: keras.Model, cases: list[Prepared]) -> float:
+        """Mean over cases and structures that are there, on the prepared grid."""
+        segment = self._segmenter(model)
+        numbers = range(1, 1 + len(self.settings.segmentation.structures))
+        values = []
+        for case in cases:
+            classes = segment(case.image)
+            values += [dice(classes == number, case.label == number) for number in numbers]
+        found = [value for value in values if np.isfinite(value)]
+        return float(np.mean(found)) if found else 0.0
+
+
+def summary_of(values: Sequence[float]) -> dict[str, float | int]:
+    """Summarises a metric over cases; infinite and undefined values are counted apart, not averaged."""
+    all_values = np.asarray(values, float)
+    finite = all_values[np.isfinite(all_values)]
+    found = finite if len(finite) else np.array([np.nan])
+    return {
+        "mean": float(found.mean()),
+        "std": float(found.std()),
+        "min": float(found.min()),
+        "max": float(found.max()),
+        "median": float(np.median(found)),
+        "p95": float(np.quantile(found, 0.95)),
+        "n": len(finite),
+        "infinite": int(np.isinf(all_values).sum()),
+        "absent": int(np.isnan(all_values).sum()),
+    }
+
+
+def _decided(probabilities: tf.Tensor) -> tf.Tensor:
+    if probabilities.shape[-1] == 1:
+        return tf.cast(probabilities[..., 0] > 0.5, tf.uint8)
+    return tf.cast(tf.argmax(probabilities, -1), tf.uint8)
+
+
+def _augmentation(segmentation: Any) -> Augmentation:
+    axes, random = len(segmentation.patch), segmentation.augmentation
+    return Augmentation(
+        scale=random.scale,
+        shift=random.shift,
+        # In the plane; of volumes that is the rotation about the third axis.
+        rotate_deg=(random.rotate_deg,) if axes == 2 else (0.0, 0.0, random.rotate_deg),
+        flip=(random.flip, *(False,) * (axes - 1)),
+        contrast=random.contrast,
+        brightness=random.brightness,
+    )
+
+
+def _pictured(measured: list[tuple[Prepared, np.ndarray, list[dict[str, Any]]]]) -> dict[str, np.ndarray]:
+    """Returns the best, median and worst case by mean Dice, each in the slice with most of its structures."""
+    means = [float(np.nanmean([row["dice"] for row in rows])) for _, _, rows in measured]
+    order = np.argsort(means)[::-1]
+    chosen = {0: "best", len(order) // 2: "median", len(order) - 1: "worst"}
+    places = [order[rank] for rank in chosen]
+    arrays: dict[str, np.ndarray] = {
+        "label": np.array(list(chosen.values())),
+        "id": np.array([measured[place][0].id for place in places]),
+        "dice": np.array([means[place] for place in places]),
+        "aspect": np.array(
+            [measured[place][0].grid.spacing[1] / measured[place][0].grid.spacing[0] for place in places]
+        ),
+    }
+    for number, place in enumerate(places):
+        case, classes, _ = measured[place]
+        label = case.label if case.label is not None else classes
+        z = int(np.argmax((label > 0).sum(axis=(0, 1))))
+        arrays |= {
+            f"image_{number}": case.image[:, :, z, 0].astype(np.float32),
+            f"truth_{number}": label[:, :, z],
+            f"predicted_{number}": classes[:, :, z],
+        }
+    return arrays

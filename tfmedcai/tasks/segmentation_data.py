@@ -1,0 +1,154 @@
+"""The volumes of the segmentation task: found on disk or simulated, brought to one grid and scale, split by patient."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfmedcai.config import SegmentationSettings
+from tfmedcai.data.cases import Case, decathlon, nih_pancreas, patient_folders, plain_folder, read_case
+from tfmedcai.data.folds import Fold, patient_folds
+from tfmedcai.data.intensity import clip, nonzero, z_score
+from tfmedcai.data.resampling import reorient, resample, resample_onto, resize
+from tfmedcai.data.volumes import Volume
+from tfmedcai.simulators.organs import organs
+
+ORIENTATION = "RAS"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A case as the network sees it, and the grid that answers go back to.
+
+    Attributes:
+        id: name of the case.
+        patient: whose it is.
+        image: `(x, y, z, channels)` float16, normalised.
+        label: `(x, y, z)` uint8 classes, 0 is background; None where there is no label.
+        grid: the volume of `image` before normalisation, with its affine.
+        truth: classes on the grid of the file; None where there is no label.
+        source: the image as it was read: answers are written on its grid.
+    """
+
+    id: str
+    patient: str
+    image: np.ndarray
+    label: np.ndarray | None
+    grid: Volume
+    truth: Volume | None
+    source: Volume
+
+
+def find_cases(settings: SegmentationSettings) -> list[Case]:
+    """Finds the labelled cases of a data set on disk.
+
+    Raises:
+        FileNotFoundError: if folder or files are missing.
+        ValueError: if no folder is named.
+    """
+    if settings.folder is None:
+        raise ValueError(f"`segmentation.folder` must name the folder of the {settings.dataset} data set.")
+    match settings.dataset:
+        case "decathlon":
+            return decathlon(settings.folder).training
+        case "nih_pancreas":
+            return [case for case in nih_pancreas(settings.folder) if case.label is not None]
+        case "patient_folders":
+            return patient_folders(settings.folder, settings.images, settings.label)
+        case _:
+            return plain_folder(settings.folder, max(1, len(settings.images)))
+
+
+def load_cases(settings: SegmentationSettings, seed: int) -> list[Prepared]:
+    """Reads, or simulates, all cases and prepares them.
+
+    Raises:
+        ValueError: if a file is damaged or fits not; the message names it.
+    """
+    if settings.dataset == "simulated":
+        made = (organs(settings.modality, (seed, index)) for index in range(settings.cases))
+        return [
+            prepare(f"simulated_{index:03d}", f"simulated_{index:03d}", image, label, settings)
+            for index, (image, label) in enumerate(made)
+        ]
+    prepared = []
+    for case in find_cases(settings):
+        image, label = read_case(case, channels_of(case, settings))
+        prepared.append(prepare(case.id, case.patient, image, label, settings))
+    return prepared
+
+
+def channels_of(case: Case, settings: SegmentationSettings) -> int | None:
+    """Returns the number of channels that a case must have; None for one a file."""
+    if settings.dataset == "decathlon" and settings.folder is not None:
+        return len(decathlon(settings.folder).modalities)
+    return None if len(case.images) > 1 or len(settings.images) < 2 else len(settings.images)
+
+
+def prepare(case: str, patient: str, image: Volume, label: Volume | None, settings: SegmentationSettings) -> Prepared:
+    """Brings one case to the orientation, spacing and scale of the network.
+
+    Args:
+        case: its name.
+        patient: whose it is.
+        image: `(x, y, z, channels)` or `(x, y, z)` grey values.
+        label: `(x, y, z)` labels on the same grid, or None.
+        settings: spacing, window and structures.
+    """
+    if image.array.ndim == 3:
+        image = image.holding(image.array[..., np.newaxis])
+    grid = resize(resample(reorient(image, ORIENTATION), settings.spacing), settings.resized)
+    truth = label.holding(_classes(label.array, settings)) if label is not None else None
+    classes = resample_onto(truth, grid, "nearest").array if truth is not None else None
+    return Prepared(case, patient, normalised(grid.array, settings).astype(np.float16), classes, grid, truth, image)
+
+
+def normalised(array: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
+    """Cuts grey values off and scales them to mean 0 and deviation 1; `(x, y, z, channels)` float32."""
+    mask = nonzero(array) if settings.inside_nonzero else None
+    if settings.window is not None:
+        array = clip(array, *settings.window)
+    return z_score(array, mask)
+
+
+def restored(classes: np.ndarray, prepared: Prepared) -> Volume:
+    """Returns predicted classes, `(x, y, z)` on the prepared grid, on the grid of the file."""
+    answer = prepared.grid.holding(classes)
+    return resample_onto(answer, prepared.source, "nearest")
+
+
+def outer_fold(prepared: list[Prepared], settings: SegmentationSettings, seed: int, data_seed: int) -> Fold:
+    """Returns training and held-out cases: seed s holds out part s of the patients."""
+    patients = {case.id: case.patient for case in prepared}
+    return patient_folds(patients, settings.folds, data_seed).folds[seed % settings.folds]
+
+
+def inner_fold(
+    prepared: list[Prepared], ids: tuple[str, ...], settings: SegmentationSettings, number: int, data_seed: int
+) -> Fold:
+    """Returns training and validation cases among those that a seed may learn from."""
+    patients = {case.id: case.patient for case in prepared if case.id in ids}
+    count = min(max(2, settings.search_folds), len(set(patients.values())))
+    return patient_folds(patients, count, data_seed).folds[number]
+
+
+def _classes(array: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
+    table = np.zeros(max(int(array.max()), *settings.labels()) + 1, np.uint8)
+    for label, number in settings.labels().items():
+        table[label] = number
+    return table[array]
+
+
+def case_of(path: Path, settings: SegmentationSettings) -> Case:
+    """Returns a case without a label from what a user names: a NIfTI file, or a folder with a file a modality.
+
+    Raises:
+        FileNotFoundError: if a modality is missing.
+    """
+    if path.is_dir():
+        found = [candidate for candidate in patient_folders(path.parent, settings.images) if candidate.id == path.name]
+        if not found:
+            raise FileNotFoundError(f"{path}: must hold {', '.join(settings.images)} as .nii.gz files.")
+        return found[0]
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    return Case(name, name, (path,))

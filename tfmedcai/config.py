@@ -75,7 +75,7 @@ class SegmentationSettings(Table):
     modality: Literal["ct", "mr"] = Field(default="ct", description="what the simulator makes")
     cases: PositiveInt = Field(default=20, description="volumes that the simulator makes")
     structures: dict[str, tuple[PositiveInt, ...]] = Field(
-        default={"liver": (1,)}, description="name of each structure and the labels that make it up"
+        default={"liver": (2,)}, description="name of each structure and the labels that make it up"
     )
     patch: tuple[PositiveInt, ...] = Field(
         default=(128, 128), description="slices of x, y, or patches of x, y, z, that the network sees [voxels]"

@@ -1,5 +1,6 @@
 """Inputs as people write them."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -69,3 +70,13 @@ def test_what_cannot_be_read_is_named(text, message):
 def test_json_of_half_precision_and_bytes():
     assert to_json(np.array([[0.5]], np.float16)) == [[0.5]]
     assert to_json(np.array(b"a", object)) == {"b64": "YQ=="}
+
+
+def test_volumes_become_channels_with_the_axes_of_the_patient(tmp_path):
+    array = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
+    for name in ("t1", "t2"):
+        nib.save(nib.Nifti1Image(array, np.diag([-1.0, 1.0, 1.0, 1.0])), tmp_path / f"{name}.nii.gz")
+    info = TensorInfo(dtype=types_pb2.DT_FLOAT, tensor_shape={"dim": [{"size": -1}] * 3 + [{"size": 2}]})
+    name, volume = read_input(f"image={tmp_path / 't1.nii.gz'},{tmp_path / 't2.nii.gz'}", {"image": info})
+    assert (name, volume.shape, volume.dtype) == ("image", (2, 3, 4, 2), np.float32)
+    np.testing.assert_array_equal(volume[..., 0], array[::-1])

@@ -40,13 +40,13 @@ def settings(folder, **changes):
         "dataset": "patient_folders", "folder": folder, "images": ("a", "b"), "structures": {"ball": (1, 2)},
         "patch": (16, 16), "inside_nonzero": True, "folds": 2, "search_folds": 2, "initialisations": 1,
     }  # fmt: skip
-    fit = {"learning_rate": 1e-2, "batch_size": 8, "schedule": "polynomial"}
+    fit = {"learning_rate": 3e-3, "batch_size": 4, "schedule": "polynomial"}
     return Settings.model_validate(
         {
             "task": "segmentation", "space": "mixed_block", "oracle": "random",
             "segmentation": segmentation | changes, "mixed_block": {"nodes": 4, "deepest": 2},
             "mixed_block_net": {"filters": 8, "search_filters": 4}, "unet": {"filters": 8, "depth": 2},
-            "search": {"fit": fit | {"epochs": 2}}, "training": fit | {"epochs": 8, "baseline": "unet"},
+            "search": {"fit": fit | {"epochs": 2}}, "training": fit | {"epochs": 60, "baseline": "unet"},
             "baseline": fit,
         }
     )  # fmt: skip

@@ -56,8 +56,8 @@ class Ask:
     input: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NAME=VALUE")] = field(
         default_factory=tuple
     )
-    """an input: NAME=file.npy, NAME=file.png (or DICOM) or NAME=1.5,2,3; repeatable. Missing axes of size 1 are added.
-    A picture for a float input is scaled to [0, 1]"""
+    """an input: NAME=file.npy, NAME=file.png (or DICOM), NAME=file.nii.gz (channels: commas between) or NAME=1.5,2,3;
+    repeatable. Missing axes of size 1 are added. A picture for a float input is scaled to [0, 1]"""
     address: str = "127.0.0.1:8500"
     """host and port of the server"""
     signature: str = "serving_default"

@@ -10,6 +10,9 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
 from tfmedcai.data.images import read_image
+from tfmedcai.data.resampling import reorient, stack
+from tfmedcai.data.volumes import SUFFIXES as VOLUMES
+from tfmedcai.data.volumes import read_channels
 from tfmedcai.serving.tensors import WIRE
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
@@ -19,7 +22,8 @@ def read_input(text: str, expected: Mapping[str, TensorInfo]) -> tuple[str, np.n
     """Reads one input of a signature.
 
     Args:
-        text: `name=file.npy`, `name=file.png` (or another picture, or DICOM), `name=1.5,2,3`; for strings `name=text`.
+        text: `name=file.npy`, `name=file.png` (or another picture, or DICOM), `name=file.nii.gz` (several files with
+            commas between are the channels), `name=1.5,2,3`; for strings `name=text`.
         expected: the signature's inputs by name.
 
     Returns:
@@ -43,12 +47,14 @@ def read_input(text: str, expected: Mapping[str, TensorInfo]) -> tuple[str, np.n
     dtype = WIRE[info.dtype].dtype
     if suffix == ".npy":
         return name, _with_axes(np.load(value).astype(dtype), info)
+    if value.endswith(VOLUMES):
+        return name, _with_axes(_volume(value, info).astype(dtype), info)
     if suffix in _PICTURES:
         return name, _with_axes(_picture(Path(value), dtype, info), info)
     try:
         numbers = np.array([float(number) for number in value.split(",")])
     except ValueError as error:
-        kinds = ", ".join((".npy", *_PICTURES))
+        kinds = ", ".join((".npy", *VOLUMES, *_PICTURES))
         raise ValueError(f"`input` {name} must be a file ({kinds}) or numbers. Received {value!r}.") from error
     return name, _with_axes(numbers.astype(dtype), info)
 
@@ -77,6 +83,12 @@ def _picture(path: Path, dtype: np.dtype, info: TensorInfo) -> np.ndarray:
             pixels = np.asarray(image.convert("RGB") if in_colour else image)
         pixels = pixels / 255 if dtype.kind == "f" else pixels
     return (pixels[..., None] if pixels.ndim == 2 and len(sizes) == 4 else pixels).astype(dtype)
+
+
+def _volume(value: str, info: TensorInfo) -> np.ndarray:
+    """Reads a volume `(x, y, z)`, or several as channels on the grid of the first, with its axes along the patient's."""
+    volume = reorient(stack([read_channels(path, 1) for path in value.split(",")]), "RAS")
+    return volume.array if len(info.tensor_shape.dim) > 3 else volume.array[..., 0]
 
 
 def _with_axes(array: np.ndarray, info: TensorInfo) -> np.ndarray:

@@ -11,9 +11,10 @@ from tfmedcai.data.folds import Fold, patient_folds
 from tfmedcai.data.intensity import clip, nonzero, z_score
 from tfmedcai.data.resampling import reorient, resample, resample_onto, resize
 from tfmedcai.data.volumes import Volume
-from tfmedcai.simulators.organs import organs
+from tfmedcai.simulators.organs import OrganScene, simulate
 
 ORIENTATION = "RAS"
+PATIENTS_OF_A_SEED = 10_000  # simulated ones; seeds have none in common
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,7 @@ def load_cases(settings: SegmentationSettings, seed: int) -> list[Prepared]:
         ValueError: if a file is damaged or fits not; the message names it.
     """
     if settings.dataset == "simulated":
-        made = (organs(settings.modality, (seed, index)) for index in range(settings.cases))
-        return [
-            prepare(f"simulated_{index:03d}", f"simulated_{index:03d}", image, label, settings)
-            for index, (image, label) in enumerate(made)
-        ]
+        return [_simulated(settings, seed, number) for number in range(settings.cases)]
     prepared = []
     for case in find_cases(settings):
         image, label = read_case(case, channels_of(case, settings))
@@ -130,6 +127,12 @@ def inner_fold(
     patients = {case.id: case.patient for case in prepared if case.id in ids}
     count = min(max(2, settings.search_folds), len(set(patients.values())))
     return patient_folds(patients, count, data_seed).folds[number]
+
+
+def _simulated(settings: SegmentationSettings, seed: int, number: int) -> Prepared:
+    made = simulate(OrganScene(settings.modality), PATIENTS_OF_A_SEED * seed + number)
+    name = f"simulated_{number:03d}"
+    return prepare(name, name, Volume(made.image, made.affine), Volume(made.label, made.affine), settings)
 
 
 def _classes(array: np.ndarray, settings: SegmentationSettings) -> np.ndarray:

@@ -19,7 +19,7 @@ PATIENTS = 4
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Patients with two modalities: a bright ball in noise, cut out of zeros, in another orientation for each second."""
+    """Patients with two modalities: a bright ball in noise, every second one flipped."""
     root = tmp_path_factory.mktemp("patients")
     rng = np.random.default_rng(0)
     for number in range(PATIENTS):

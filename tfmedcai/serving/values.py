@@ -86,7 +86,7 @@ def _picture(path: Path, dtype: np.dtype, info: TensorInfo) -> np.ndarray:
 
 
 def _volume(value: str, info: TensorInfo) -> np.ndarray:
-    """Reads a volume `(x, y, z)`, or several as channels on the grid of the first, with its axes along the patient's."""
+    """Reads a volume `(x, y, z)`, or several as channels on the first grid, axes along the patient."""
     volume = reorient(stack([read_channels(path, 1) for path in value.split(",")]), "RAS")
     return volume.array if len(info.tensor_shape.dim) > 3 else volume.array[..., 0]
 

@@ -139,6 +139,14 @@ def test_a_sweep_goes_on_from_the_improved_point_and_starts_over_behind_the_last
     assert proposed(oracle, tmp_path, lambda p: table[p.key]) == ["000", "100", "110", "101", "001", "011", "010"]
 
 
+def test_any_change_in_a_sweep_means_another_one(tmp_path):
+    table = {"000": 0, "100": -1, "010": 1, "011": 0, "110": 5, "111": 0}
+    oracle = LocalSearchOracle(Grid(2, 2, 2, starts=[Point((0, 0, 0))]), ONCE, 0, OBJECTIVE)
+    oracle.rng = Orders("abc", "abc", "abc")
+    # Only b improves in the first sweep, and the last variable does not; then a is worth a change.
+    assert proposed(oracle, tmp_path, lambda p: table[p.key]) == ["000", "100", "010", "011", "110", "111"]
+
+
 @pytest.mark.parametrize("direction", ["max", "min"])
 def test_reaches_the_optimum_of_a_table_without_traps_and_stops(tmp_path, direction):
     rng = np.random.default_rng(1)

@@ -30,14 +30,7 @@ def normalised_convolution(x: Tensor, filters: int, size: int, name: str, **opti
 
 
 def activated_convolution(x: Tensor, filters: int, size: int, name: str) -> Tensor:
-    """Applies Conv - BN - ReLU, stride 1, padding "same".
-
-    Args:
-        x: `(batch, *spatial, channels)`.
-        filters: number of output channels.
-        size: edge of the kernel in px.
-        name: name of the convolution.
-    """
+    """Applies Conv - BN - ReLU, stride 1, padding "same"; see `normalised_convolution`."""
     return layers.ReLU(name=f"{name}_relu")(normalised_convolution(x, filters, size, name))
 
 

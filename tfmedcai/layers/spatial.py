@@ -108,7 +108,8 @@ class PadToMultiple(layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Pads `(batch, *spatial, channels)`."""
-        margins = [(0, -size % self.multiple) for size in ops.shape(inputs)[1:-1]]
+        shape: Any = ops.shape(inputs)
+        margins = [(0, -size % self.multiple) for size in shape[1:-1]]
         return ops.pad(inputs, [(0, 0), *margins, (0, 0)])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -128,7 +129,8 @@ class CropLike(layers.Layer):
     def call(self, inputs: list[Tensor]) -> Tensor:
         """Crops `(batch, *spatial, channels)`."""
         tensor, image = inputs
-        return tensor[(slice(None), *(slice(size) for size in ops.shape(image)[1:-1]))]
+        shape: Any = ops.shape(image)
+        return tensor[(slice(None), *(slice(size) for size in shape[1:-1]))]
 
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         """Takes the sizes of the image and the channels of the tensor."""

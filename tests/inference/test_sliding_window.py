@@ -60,11 +60,25 @@ def test_slices(shape):
     np.testing.assert_allclose(sliding_window(network, source, 3, windows), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("size", [(4, 4, 4), (4, 4)])
+def test_labels_are_kept_instead_of_probabilities(size):
+    network, source = positional(size), volume((9, 6, 7))
+    expected = tf.argmax(sliding_window(network, source, 3, Windows(size)), axis=-1)
+
+    def labels(averages):
+        return tf.cast(tf.argmax(averages, axis=-1), tf.uint8)
+
+    found = tf.function(lambda v: sliding_window(network, v, 3, Windows(size), labels))(source)
+    assert found.dtype == tf.uint8 and found.shape == (9, 6, 7)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_the_size_of_the_batch_changes_nothing():
     network, source = positional((4, 4, 4)), volume((9, 10, 7))
-    results = [sliding_window(network, source, 3, Windows((4, 4, 4), batch_size=n)).numpy() for n in (1, 3, 4, 1000)]
-    for result in results[1:]:
-        np.testing.assert_array_equal(result, results[0])
+    for size, factor in (((4, 4, 4), network), ((4, 4), positional((4, 4)))):
+        results = [sliding_window(factor, source, 3, Windows(size, batch_size=n)).numpy() for n in (1, 3, 4, 1000)]
+        for result in results[1:]:
+            np.testing.assert_array_equal(result, results[0])
 
 
 def test_no_more_windows_than_needed_are_computed():
@@ -76,6 +90,9 @@ def test_no_more_windows_than_needed_are_computed():
 
     sliding_window(network, volume((4, 4, 10)), 2, Windows((4, 4, 4), overlap=0.5, batch_size=3))
     assert sizes == [3, 1]
+    sizes.clear()
+    sliding_window(network, volume((6, 4, 5)), 2, Windows((4, 4), overlap=0.5, batch_size=4))
+    assert sizes == [4, 4, 2]  # two slices of two windows each at a time
 
 
 def test_is_served_for_volumes_of_any_size(tmp_path):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
 
+Network = Callable[[tf.Tensor], tf.Tensor]
 # Standard deviation of the weight as a part of the window: its rim, where a network sees least, hardly counts.
 _SIGMA = 0.125
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How a volume is cut.
+    """How a volume is cut into windows.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -50,12 +51,17 @@ class Windows:
 
 
 def sliding_window(
-    network: Callable[[tf.Tensor], tf.Tensor], volume: tf.Tensor, classes: int, windows: Windows
+    network: Network,
+    volume: tf.Tensor,
+    classes: int,
+    windows: Windows,
+    finish: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
 ) -> tf.Tensor:
     """Averages the answers of a network over windows that overlap, each weighted by a Gaussian around its middle.
 
-    Made of TensorFlow operations only, so that it can be traced once and exported for volumes of any size. Besides the
-    volume and the result, the memory holds one batch of windows.
+    Made of TensorFlow operations only, so that it can be traced once and exported for volumes of any size. Planes are
+    blended, finished and put away as soon as no window will touch them again: besides the volume and the result, the
+    memory holds the planes under one window and one batch of windows.
 
     Args:
         network: maps `(batch, x, y, z, channels)` of the window's size, or `(batch, x, y, channels)`, to as many
@@ -63,9 +69,12 @@ def sliding_window(
         volume: `(x, y, z, channels)` float; the sizes may be open.
         classes: channels of the answer.
         windows: how to cut.
+        finish: what to make of the averages voxel by voxel: takes `(..., classes)` float32, three axes before the
+            last, and returns those three with or without channels. An argmax here keeps a volume of labels instead of
+            one of probabilities.
 
     Returns:
-        `(x, y, z, classes)` float32.
+        `(x, y, z, classes)` float32, or what `finish` makes of it.
 
     Raises:
         ValueError: if the volume has another number of axes.
@@ -79,70 +88,86 @@ def sliding_window(
     if volume.shape.rank != 4:
         raise ValueError(f"`volume` must have shape (x, y, z, channels). Received {volume.shape}.")
     if len(windows.size) == 3:
-        return _blend(network, volume, classes, windows, windows.size, windows.steps)
+        return _blend(network, volume, classes, windows, finish)
     # With z in front a slice lies in memory as one piece.
-    slices = tf.transpose(volume, (2, 0, 1, 3))
-    answers = _blend(
-        lambda batch: network(tf.squeeze(batch, 1))[:, tf.newaxis],
-        slices, classes, windows, (1, *windows.size), (1, *windows.steps),
-    )  # fmt: skip
-    return tf.transpose(answers, (1, 2, 0, 3))
+    flat = replace(windows, size=(1, *windows.size))
+    answers = _blend(_by_slice(network), tf.transpose(volume, (2, 0, 1, 3)), classes, flat, finish)
+    return tf.transpose(answers, (1, 2, 0, 3)[: answers.shape.rank])
+
+
+def _by_slice(network: Network) -> Network:
+    return lambda batch: network(tf.squeeze(batch, 1))[:, tf.newaxis]
 
 
 def _blend(
-    network: Callable[[tf.Tensor], tf.Tensor],
-    volume: tf.Tensor,
-    classes: int,
-    windows: Windows,
-    size: tuple[int, ...],
-    steps: tuple[int, ...],
+    network: Network, volume: tf.Tensor, classes: int, windows: Windows, finish: Callable[[tf.Tensor], tf.Tensor]
 ) -> tf.Tensor:
+    """Goes through the volume from the first plane to the last, a slab of windows at a time."""
     shape = tf.shape(volume)[:3]
-    lacking = tf.maximum(size - shape, 0)
+    lacking = tf.maximum(windows.size - shape, 0)
     before = lacking // 2
     widths = tf.concat([tf.stack([before, lacking - before], axis=1), [[0, 0]]], axis=0)
     grid = tf.pad(volume, widths, constant_values=windows.outside)
+    grid = tf.ensure_shape(grid, (None, None, None, volume.shape[-1]))
     extent = tf.shape(grid)[:3]
-    profiles = [_profile(length) for length in size]
-    starts = [_starts(extent[axis], size[axis], steps[axis]) for axis in range(3)]
-    places = tf.reshape(tf.stack(tf.meshgrid(*starts, indexing="ij"), axis=-1), (-1, 3))
-    count = tf.shape(places)[0]
-    weight = tf.constant(np.multiply.outer(np.multiply.outer(profiles[0], profiles[1]), profiles[2])[..., np.newaxis])
-    strides = tf.stack([extent[1] * extent[2], extent[2], 1])
-    voxels = tf.reshape(tf.linalg.matvec(np.moveaxis(np.indices(size), 0, -1).astype(np.int32), strides), (-1, 1))
+    starts = [_starts(extent[axis], windows.size[axis], windows.steps[axis]) for axis in range(3)]
+    covered = [_covered(windows.size[axis], starts[axis], extent[axis]) for axis in range(3)]
+    # Slices: as many at a time as make a batch.
+    wanted = -(-windows.batch_size // (tf.size(starts[1]) * tf.size(starts[2])))
+    group = wanted if windows.size[0] == 1 else tf.constant(1)
+    slabs = -(-tf.size(starts[0]) // group)
+    firsts = tf.concat([starts[0][::group], extent[:1]], axis=0)
 
-    def add(total: tf.Tensor, answer: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
-        parts = tf.reshape(tf.cast(answer, tf.float32) * weight, (-1, classes))
-        return tf.tensor_scatter_nd_add(total, voxels + tf.reduce_sum(place * strides), parts)
+    def slab(index: tf.Tensor, begun: tf.Tensor, done: tf.TensorArray) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
+        first, following = firsts[index], firsts[index + 1]
+        rows = starts[0][index * group : (index + 1) * group]
+        total = tf.pad(begun, [[0, rows[-1] + windows.size[0] - first - tf.shape(begun)[0]], [0, 0], [0, 0], [0, 0]])
+        places = tf.reshape(tf.stack(tf.meshgrid(rows, *starts[1:], indexing="ij"), axis=-1), (-1, 3))
+        total = tf.ensure_shape(total, (None, None, None, classes))
+        total = _add_windows(network, grid, total, places, windows)
+        planes = total[: following - first]
+        # The windows lie on a grid, so the sum of their weights is a product of sums along the axes.
+        planes /= tf.reshape(covered[0][first:following], (-1, 1, 1, 1))
+        planes /= covered[1][:, tf.newaxis, tf.newaxis] * covered[2][:, tf.newaxis]
+        inner = planes[:, before[1] : before[1] + shape[1], before[2] : before[2] + shape[2]]
+        return index + 1, total[following - first :], done.write(index, finish(inner))
 
-    def step(first: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        here = places[first : first + windows.batch_size]
-        spec = tf.TensorSpec((*size, volume.shape[-1]), tf.float32)
-        cut = tf.map_fn(lambda p: tf.slice(grid, tf.concat([p, [0]], 0), spec.shape), here, fn_output_signature=spec)
-        answers = network(cut)
-        # Window by window in their order, so that the sum is the same for every size of the batch.
-        _, total = tf.while_loop(
-            lambda index, total: index < tf.shape(here)[0],
-            lambda index, total: (index + 1, add(total, answers[index], here[index])),
-            (0, total),
-            parallel_iterations=1,
-        )
-        return first + windows.batch_size, total
-
-    _, total = tf.while_loop(
-        lambda first, total: first < count,
-        step,
-        (0, tf.zeros((tf.reduce_prod(extent), classes))),
-        shape_invariants=(tf.TensorShape(()), tf.TensorShape((None, classes))),
+    example = tf.TensorSpec((None, *volume.shape[1:3], classes), tf.float32)
+    kind = tf.function(finish, autograph=False).get_concrete_function(example).structured_outputs
+    done = tf.TensorArray(kind.dtype, size=slabs, infer_shape=False, element_shape=kind.shape)
+    begun = tf.zeros((0, extent[1], extent[2], classes))
+    _, _, done = tf.while_loop(
+        lambda index, *_: index < slabs,
+        slab,
+        (0, begun, done),
+        shape_invariants=(tf.TensorShape(()), tf.TensorShape((None, None, None, classes)), tf.TensorShape(None)),
         parallel_iterations=1,
     )
-    total = tf.reshape(total, tf.concat([extent, [classes]], 0))
-    # The windows lie on a grid, so the sum of their weights is a product of sums along the axes.
-    for axis, (profile, start) in enumerate(zip(profiles, starts, strict=True)):
-        covered = _covered(profile, start, extent[axis])
-        total /= tf.reshape(covered, [-1 if k == axis else 1 for k in range(4)])
-    result = tf.slice(total, tf.concat([before, [0]], 0), tf.concat([shape, [classes]], 0))
-    return tf.ensure_shape(result, (*volume.shape[:3], classes))
+    result = done.concat()[before[0] : before[0] + shape[0]]
+    return tf.ensure_shape(result, (*volume.shape[:3], *kind.shape[3:]))
+
+
+def _add_windows(network: Network, grid: tf.Tensor, total: tf.Tensor, places: tf.Tensor, windows: Windows) -> tf.Tensor:
+    """Adds the weighted answers for windows at `places` to `total`, whose first plane is that of the first place."""
+    profiles = [_profile(length) for length in windows.size]
+    weight = tf.constant(np.multiply.outer(np.multiply.outer(profiles[0], profiles[1]), profiles[2])[..., np.newaxis])
+    shape, count = tf.shape(total), tf.shape(places)[0]
+    strides = tf.stack([shape[1] * shape[2], shape[2], 1])
+    voxels = tf.reduce_sum(np.moveaxis(np.indices(windows.size), 0, -1).reshape(-1, 3).astype(np.int32) * strides, 1)
+    corners = tf.reduce_sum((places - [1, 0, 0] * places[0]) * strides, axis=1)
+    spec = tf.TensorSpec((*windows.size, grid.shape[-1]), tf.float32)
+
+    def step(first: tf.Tensor, flat: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        here = places[first : first + windows.batch_size]
+        cut = tf.map_fn(lambda p: tf.slice(grid, tf.concat([p, [0]], 0), spec.shape), here, fn_output_signature=spec)
+        parts = tf.cast(network(cut), tf.float32) * weight
+        at = corners[first : first + windows.batch_size, tf.newaxis] + voxels
+        flat = tf.tensor_scatter_nd_add(flat, tf.reshape(at, (-1, 1)), tf.reshape(parts, (-1, total.shape[-1])))
+        return first + windows.batch_size, flat
+
+    flat = tf.reshape(total, (-1, total.shape[-1]))
+    _, flat = tf.while_loop(lambda first, _: first < count, step, (0, flat), parallel_iterations=1)
+    return tf.reshape(flat, shape)
 
 
 def _profile(length: int) -> np.ndarray:
@@ -158,8 +183,8 @@ def _starts(extent: tf.Tensor, size: int, step: int) -> tf.Tensor:
     return (tf.range(gaps + 1) * room + gaps // 2) // tf.maximum(gaps, 1)
 
 
-def _covered(profile: np.ndarray, starts: tf.Tensor, extent: tf.Tensor) -> tf.Tensor:
+def _covered(size: int, starts: tf.Tensor, extent: tf.Tensor) -> tf.Tensor:
     """Sums the weights of all windows along one axis, `(extent,)`."""
-    voxels = starts[:, tf.newaxis] + tf.range(len(profile))
-    weights = tf.broadcast_to(profile, tf.shape(voxels))
+    voxels = starts[:, tf.newaxis] + tf.range(size)
+    weights = tf.broadcast_to(_profile(size), tf.shape(voxels))
     return tf.math.unsorted_segment_sum(weights, voxels, extent)

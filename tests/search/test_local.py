@@ -250,13 +250,23 @@ def test_stages_come_one_after_the_other_from_the_best(tmp_path):
     assert second[0] == second[2] == "2"
 
 
+def test_a_search_begins_where_the_space_says(tmp_path):
+    class Fixed(Grid):
+        def start(self, rng):
+            return Point((2, int(rng.integers(3))))
+
+    keys = proposed(LocalSearchOracle(Fixed(3, 3), ONCE, 1, OBJECTIVE), tmp_path, lambda point: float(point.x[0]))
+    assert keys[0][0] == "2"
+    assert all(key[0] == "2" or key[1] == keys[0][1] for key in keys)
+
+
 def test_a_stage_ends_with_its_share_of_the_budget(tmp_path):
-    space = Grid(9, 9, groups=["a", "b"], starts=[Point((0, 0))])
-    settings = SimpleNamespace(restarts=False, stage_trials=9)
-    noisy = np.random.default_rng(0).random((9, 9))
-    keys = proposed(LocalSearchOracle(space, settings, 0, OBJECTIVE), tmp_path, lambda p: float(noisy[p.x]))
-    assert len([key for key in keys if key[1] == "0"]) == 9
-    assert len({key[0] for key in keys if key[1] != "0"}) == 1
+    space = Grid(5, 5, 3, groups=["ab", "c"], starts=[Point((0, 0, 0))])
+    oracle = LocalSearchOracle(space, SimpleNamespace(restarts=False, stage_trials=5), 0, OBJECTIVE)
+    oracle.rng = Orders("ab", "c", "c")
+    keys = proposed(oracle, tmp_path, lambda point: float(sum(point.x)))
+    # The options of a use the share up, so that b is never tried.
+    assert keys == ["000", "100", "200", "300", "400", "401", "402"]
 
 
 def test_an_architecture_without_options_is_scored(tmp_path):

@@ -210,13 +210,14 @@ def _resample(
     image: tf.Tensor, label: tf.Tensor, draws: Draws, steps: tf.Tensor, outside: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads image (linear) and label (nearest) where the voxels of the result come from."""
-    size = tuple(label.shape)
+    size = tuple(map(int, label.shape))
     matrix, offset = _to_source(draws, size, steps)
     places = [
         tf.reshape(tf.range(count, dtype=tf.float32), [-1 if k == axis else 1 for k in range(len(size))])
         for axis, count in enumerate(size)
     ]
-    inside, first, nearest, weights = True, 0, 0, []
+    inside: tf.Tensor = tf.constant(True)
+    first, nearest, weights = 0, 0, []
     for row, count in enumerate(size):
         at = sum((matrix[row, axis] * place for axis, place in enumerate(places)), offset[row])
         inside = tf.logical_and(inside, tf.logical_and(at >= -0.5, at < count - 0.5))

@@ -35,7 +35,7 @@ class _FromLogits(keras.losses.Loss):
             ValueError: if the shapes do not fit.
         """
         # Sums over a volume need more than the half precision that logits may come in.
-        logits = ops.cast(y_pred, "float32")
+        logits: Any = ops.cast(y_pred, "float32")
         labels = _labels(y_true, logits)
         if logits.shape[-1] == 1:
             foreground = ops.cast(labels > 0, "float32")
@@ -45,10 +45,10 @@ class _FromLogits(keras.losses.Loss):
             entropy = -(true * logs[0] + (1 - true) * logs[1])[..., 0]
             probability = ops.sigmoid(logits)
         else:
-            true = ops.one_hot(labels, logits.shape[-1], dtype="float32")
-            logs = ops.log_softmax(logits, axis=-1)
-            entropy = -ops.sum(true * logs, axis=-1)
-            probability, true = ops.exp(logs)[..., 1:], true[..., 1:]
+            classes: Any = ops.one_hot(labels, logits.shape[-1], dtype="float32")
+            log_softmax: Any = ops.log_softmax(logits, axis=-1)
+            entropy: Any = -ops.sum(classes * log_softmax, axis=-1)
+            probability, true = ops.exp(log_softmax[..., 1:]), classes[..., 1:]
         loss = 0.0
         if self.cross_entropy_weight:
             by_sample = ops.mean(entropy, axis=list(range(1, len(entropy.shape))))

@@ -126,10 +126,10 @@ def structure_table(
             raise ValueError(f"`structures[{name!r}]` must be labels from 1 on. Received {chosen.tolist()}.")
         belongs = np.zeros(max(most, int(chosen.max())) + 1, bool)
         belongs[chosen] = True
-        masks = [belongs[label] for label in labels]
-        counts = [int(np.count_nonzero(mask)) for mask in masks]
-        measured = mask_metrics(*masks, spacing, tolerance_mm, convention)
-        rows.append({"structure": name, **measured, "predicted_voxels": counts[0], "true_voxels": counts[1]})
+        predicted, true = (belongs[label] for label in labels)
+        measured = mask_metrics(predicted, true, spacing, tolerance_mm, convention)
+        voxels = {"predicted_voxels": int(np.count_nonzero(predicted)), "true_voxels": int(np.count_nonzero(true))}
+        rows.append({"structure": name, **measured, **voxels})
     return rows
 
 

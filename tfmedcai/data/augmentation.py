@@ -210,7 +210,7 @@ def _resample(
     image: tf.Tensor, label: tf.Tensor, draws: Draws, steps: tf.Tensor, outside: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Reads image (linear) and label (nearest) where the voxels of the result come from."""
-    size = tuple(map(int, label.shape))
+    size: tuple[int, ...] = tuple(map(int, label.shape))
     matrix, offset = _to_source(draws, size, steps)
     places = [
         tf.reshape(tf.range(count, dtype=tf.float32), [-1 if k == axis else 1 for k in range(len(size))])

@@ -246,7 +246,8 @@ def surface_metrics(runs: int, peers: Peers) -> Iterator[Case]:
 
     def both() -> None:
         found = surface_distances(prediction, truth, spacing)
-        found.dice(2.0), found.hausdorff(95)
+        found.dice(2.0)
+        found.hausdorff(95)
 
     ours = {
         "surface:sd2+hd95": both,

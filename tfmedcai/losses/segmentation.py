@@ -35,7 +35,7 @@ class _FromLogits(keras.losses.Loss):
             ValueError: if the shapes do not fit.
         """
         # Sums over a volume need more than the half precision that logits may come in.
-        logits = ops.cast(y_pred, "float32")
+        logits: Any = ops.cast(y_pred, "float32")
         labels = _labels(y_true, logits)
         if logits.shape[-1] == 1:
             foreground = ops.cast(labels > 0, "float32")

@@ -128,7 +128,7 @@ def structure_table(
         belongs[chosen] = True
         masks = [belongs[label] for label in labels]
         counts = [int(np.count_nonzero(mask)) for mask in masks]
-        measured = mask_metrics(*masks, spacing, tolerance_mm, convention)
+        measured = mask_metrics(masks[0], masks[1], spacing, tolerance_mm, convention)
         rows.append({"structure": name, **measured, "predicted_voxels": counts[0], "true_voxels": counts[1]})
     return rows
 

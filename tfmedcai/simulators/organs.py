@@ -125,8 +125,8 @@ def simulate(scene: OrganScene, patient: int) -> Simulated:
     change = nib.orientations.ornt_transform(
         nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt(tuple(scene.orientation))
     )
-    turned = [np.ascontiguousarray(nib.orientations.apply_orientation(part, change)) for part in (image, label)]
-    return Simulated(*turned, affine @ nib.orientations.inv_ornt_aff(change, scene.size))
+    image, label = (np.ascontiguousarray(nib.orientations.apply_orientation(part, change)) for part in (image, label))
+    return Simulated(image, label, affine @ nib.orientations.inv_ornt_aff(change, scene.size))
 
 
 def write_dataset(folder: str | Path, scene: OrganScene, patients: range | list[int]) -> Path:

@@ -48,7 +48,7 @@ class _FromLogits(keras.losses.Loss):
             true = ops.one_hot(labels, logits.shape[-1], dtype="float32")
             logs = ops.log_softmax(logits, axis=-1)
             entropy = -ops.sum(true * logs, axis=-1)
-            probability, true = ops.exp(logs)[..., 1:], true[..., 1:]
+            true, probability = (part[..., 1:] for part in (true, ops.exp(logs)))
         loss = 0.0
         if self.cross_entropy_weight:
             by_sample = ops.mean(entropy, axis=list(range(1, len(entropy.shape))))

@@ -272,6 +272,6 @@ def _search(sight: np.ndarray, at: np.ndarray, offsets: np.ndarray, squares: np.
         if left < 0.8 * len(points):
             best[points] = current
             points, at, current = points[going], at[going], current[going]
-        np.minimum(current, sight[at + offset], out=current)
+        np.minimum(current, sight[at + offset] + square, out=current)
     best[points] = current
     return best

@@ -39,7 +39,7 @@ class _FromLogits(keras.losses.Loss):
         labels = _labels(y_true, logits)
         if logits.shape[-1] == 1:
             foreground = ops.cast(labels > 0, "float32")
-            true = ops.expand_dims(foreground, -1)
+            true: Any = ops.expand_dims(foreground, -1)
             # Both logarithms from the logit: that of a rounded probability would be -inf.
             logs = -ops.softplus(-logits), -ops.softplus(logits)
             entropy = -(true * logs[0] + (1 - true) * logs[1])[..., 0]

@@ -39,16 +39,16 @@ class _FromLogits(keras.losses.Loss):
         labels = _labels(y_true, logits)
         if logits.shape[-1] == 1:
             foreground = ops.cast(labels > 0, "float32")
-            true: Any = ops.expand_dims(foreground, -1)
+            true = ops.expand_dims(foreground, -1)
             # Both logarithms from the logit: that of a rounded probability would be -inf.
             logs = -ops.softplus(-logits), -ops.softplus(logits)
             entropy = -(true * logs[0] + (1 - true) * logs[1])[..., 0]
             probability = ops.sigmoid(logits)
         else:
-            true = ops.one_hot(labels, logits.shape[-1], dtype="float32")
-            logs = ops.log_softmax(logits, axis=-1)
-            entropy = -ops.sum(true * logs, axis=-1)
-            true, probability = (part[..., 1:] for part in (true, ops.exp(logs)))
+            one_hot: Any = ops.one_hot(labels, logits.shape[-1], dtype="float32")
+            entropy = -ops.sum(one_hot * ops.log_softmax(logits, axis=-1), axis=-1)
+            softmax: Any = ops.softmax(logits, axis=-1)
+            true, probability = one_hot[..., 1:], softmax[..., 1:]
         loss = 0.0
         if self.cross_entropy_weight:
             by_sample = ops.mean(entropy, axis=list(range(1, len(entropy.shape))))

@@ -325,16 +325,16 @@ class Settings(Table):
 
     def updated(self, changes: dict[str, Any]) -> Self:
         """Returns these settings with the nested `changes`, validated again."""
-        return type(self).model_validate(_merged(self.model_dump(), changes))
+        return type(self).model_validate(_merged(self, changes))
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def _merged(table: Table, changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables are merged; any other value, also a mapping, is replaced as a whole."""
+    values = table.model_dump()
     for key, value in changes.items():
-        merged[key] = (
-            _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        )
-    return merged
+        inner = getattr(table, key, None)
+        values[key] = _merged(inner, value) if isinstance(inner, Table) and isinstance(value, dict) else value
+    return values
 
 
 def read_settings(path: Path) -> Settings:

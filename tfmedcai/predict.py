@@ -17,7 +17,7 @@ class PredictOptions(SettingsOptions):
     run: Path = Path("runs")
     """run folder with trained networks"""
     image: tuple[Path, ...] = ()
-    """radiographs (PNG, 16-bit PNG, NumPy array, DICOM), or volumes (NIfTI, or a folder with a file a modality)"""
+    """radiographs (PNG, 16-bit PNG, NumPy array, DICOM); volumes (NIfTI, or a folder of files or patients)"""
     output: Path | None = None
     """folder for pictures and volumes; that of the run's predictions by default"""
     pose: tuple[float, ...] = ()
@@ -47,18 +47,19 @@ def predict(options: PredictOptions) -> list[dict[str, Any]]:
     task, model = make_task(options.settings), load_model(models[0].model)
     asked = {"pose": options.pose, "iterations": options.iterations}
     answers, failed = [], []
-    for path in options.image:
+    paths = [path for given in options.image for path in task.inputs_in(given)]
+    for path in paths:
         try:
             answers.append(task.predict_file(model, path, options.output or run.predictions, asked))
         except (ValueError, OSError) as error:
-            if len(options.image) == 1:
+            if len(paths) == 1:
                 raise
             failed.append(path)
             print(f"error: {error}", file=sys.stderr)
         else:
             print(json.dumps(answers[-1]), flush=True)
     if failed:
-        raise ValueError(f"{len(failed)} of {len(options.image)} files have no answer: {', '.join(map(str, failed))}.")
+        raise ValueError(f"{len(failed)} of {len(paths)} files have no answer: {', '.join(map(str, failed))}.")
     return answers
 
 

@@ -243,9 +243,14 @@ def _latencies(asks: list[Callable[[], object]], count: int) -> tuple[float, flo
 
 
 def segmentation(runs: int, peers: Peers) -> Iterator[Case]:
-    """Surface metrics and augmentation on one thread, beside DeepMind, MONAI and MedPy."""
+    """Surface metrics, augmentation and networks on one thread, beside DeepMind, MONAI, MedPy and smp."""
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
     yield from surface_metrics(runs, peers)
     yield from augmentation(runs, peers)
+    yield from networks(runs, peers)
 
 
 def surface_metrics(runs: int, peers: Peers) -> Iterator[Case]:
@@ -287,8 +292,6 @@ def augmentation(runs: int, peers: Peers) -> Iterator[Case]:
 
     from tfmedcai.data.augmentation import Augmentation
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     rng, size = np.random.default_rng(0), (96, 96, 64)
     image = tf.constant(rng.normal(size=(*size, 1)).astype(np.float32))
     label = tf.constant(rng.integers(0, 2, size).astype(np.uint8))
@@ -304,6 +307,30 @@ def augmentation(runs: int, peers: Peers) -> Iterator[Case]:
     }
     names = {name.replace("augmentation", "monai"): name for name in ours}
     yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "augmentation", runs), 5 * runs)
+
+
+def networks(runs: int, peers: Peers) -> Iterator[Case]:
+    """Training step and inference of U-Net and ResU-Net for 8 slices of 128 x 128, one channel, three classes."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from tfmedcai.losses.segmentation import CrossEntropy
+    from tfmedcai.models.unet import resunet, unet
+
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(8, 128, 128, 1)).astype(np.float32)
+    label = rng.integers(0, 3, (8, 128, 128)).astype(np.uint8)
+    for build, peer in ((unet, "unet2d_vgg13"), (resunet, "unet2d_resnet50")):
+        model = build(input_shape=image.shape[1:], outputs=3, per_pixel=True)
+        model.compile(keras.optimizers.SGD(0.01, momentum=0.9, weight_decay=5e-4), CrossEntropy())
+        answer = tf.function(lambda x, model=model: model(x, training=False), autograph=False)
+        ours = {
+            f"{model.name}:train": functools.partial(model.train_on_batch, image, label),
+            f"{model.name}:infer": functools.partial(answer, tf.constant(image)),
+        }
+        names = {f"{peer}:{what}": f"{model.name}:{what}" for what in ("train", "infer")}
+        yield from beside(ours, names, functools.partial(peers.measure, "net_peers.py", peer, runs), runs)
 
 
 TOPICS = {

@@ -128,6 +128,7 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
             name=name,
             seed=seed,
             listener=Listener(finished, failed),
+            prepare=task.prepare,
         )
         tuner.run()
 

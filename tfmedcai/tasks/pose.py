@@ -58,6 +58,10 @@ class PoseTask(Task):
             for part, index in chosen.items()
         }
 
+    def prepare(self) -> None:
+        """Reads or simulates the images and cuts the patches."""
+        _ = self.samples
+
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
         pose = self.settings.pose

@@ -28,6 +28,7 @@ from tfmedcai.tasks.segmentation_data import (
     channels_of,
     find_cases,
     inner_fold,
+    inputs_in,
     load_cases,
     outer_fold,
     prepare,
@@ -56,6 +57,10 @@ class SegmentationTask(Task):
     def cases(self) -> list[Prepared]:
         """All labelled cases."""
         return load_cases(self.settings.segmentation, self.settings.seed)
+
+    def prepare(self) -> None:
+        """Reads or simulates all cases."""
+        _ = self.cases
 
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
@@ -187,6 +192,14 @@ class SegmentationTask(Task):
             return Signature(answer, inputs, {"image": grey.astype(dtype.as_numpy_dtype)}, meaning)
 
         return {"serving_default": entrance(tf.float32), "int16_image": entrance(tf.int16)}
+
+    def inputs_in(self, path: Path) -> list[Path]:
+        """A folder of NIfTI files, or of folders with a file a modality, stands for each of its cases.
+
+        Raises:
+            FileNotFoundError: if the folder has none.
+        """
+        return inputs_in(path, self.settings.segmentation) if path.is_dir() else [path]
 
     def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Segments one case and writes its classes as NIfTI on the grid of its (first) file."""

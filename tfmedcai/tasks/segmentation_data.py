@@ -10,7 +10,7 @@ from tfmedcai.data.cases import Case, decathlon, nih_pancreas, patient_folders, 
 from tfmedcai.data.folds import Fold, patient_folds
 from tfmedcai.data.intensity import clip, foreground, z_score
 from tfmedcai.data.resampling import reorient, resample, resample_onto, resize
-from tfmedcai.data.volumes import Volume
+from tfmedcai.data.volumes import SUFFIXES, Volume
 from tfmedcai.simulators.organs import OrganScene, simulate
 
 ORIENTATION = "RAS"
@@ -68,10 +68,17 @@ def load_cases(settings: SegmentationSettings, seed: int) -> list[Prepared]:
     """
     if settings.dataset == "simulated":
         return [_simulated(settings, seed, number) for number in range(settings.cases)]
+    declared = tuple(decathlon(settings.folder).labels) if settings.dataset == "decathlon" and settings.folder else None
     prepared = []
     for case in find_cases(settings):
-        image, label = read_case(case, channels_of(case, settings))
+        image, label = read_case(case, channels_of(case, settings), declared)
         prepared.append(prepare(case.id, case.patient, image, label, settings))
+    for number, (name, labels) in enumerate(settings.structures.items(), start=1):
+        if not any(case.truth is not None and (case.truth.array == number).any() for case in prepared):
+            raise ValueError(
+                f"{settings.folder}: no case has the structure {name}, labels {', '.join(map(str, labels))}. "
+                "Correct `segmentation.structures`."
+            )
     return prepared
 
 
@@ -142,13 +149,32 @@ def _classes(array: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
     return table[array]
 
 
+def inputs_in(folder: Path, settings: SegmentationSettings) -> list[Path]:
+    """Returns the cases in a folder: its NIfTI files, or, with a file a modality, its folders or the folder itself.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    if not settings.images:
+        found = [path for path in sorted(folder.iterdir()) if path.name.endswith(SUFFIXES) and path.name[0] != "."]
+    elif any(path.name.endswith(SUFFIXES) for path in folder.iterdir()):
+        found = [folder]
+    else:
+        found = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: nothing to ask about here, no {' or '.join(SUFFIXES)} file. Check the path."
+        )
+    return found
+
+
 def case_of(path: Path, settings: SegmentationSettings) -> Case:
     """Returns a case without a label from what a user names: a NIfTI file, or a folder with a file a modality.
 
     Raises:
         FileNotFoundError: if a modality is missing.
     """
-    if path.is_dir():
+    if path.is_dir() and settings.images:
         found = [candidate for candidate in patient_folders(path.parent, settings.images) if candidate.id == path.name]
         if not found:
             raise FileNotFoundError(f"{path}: must hold {', '.join(settings.images)} as .nii.gz files.")

@@ -70,6 +70,15 @@ class Task(abc.ABC):
         self.settings = settings
 
     @abc.abstractmethod
+    def prepare(self) -> None:
+        """Reads or makes the data, once.
+
+        Raises:
+            ValueError: if a file is damaged or fits not; the message names it.
+            OSError: if files are missing.
+        """
+
+    @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """Returns sizes and sources of the data in words and numbers, without making them."""
 
@@ -112,6 +121,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
         """Measures a network that was trained with a seed on the evaluation set, whose subjects it has not seen."""
+
+    def inputs_in(self, path: Path) -> list[Path]:
+        """Returns what `predict_file` is to be asked about where a user names `path`: a folder may hold several."""
+        return [path]
 
     @abc.abstractmethod
     def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:

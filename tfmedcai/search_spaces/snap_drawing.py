@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, PathPatch
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path
-from matplotlib.textpath import TextPath
-from matplotlib.transforms import Affine2D
 
+from tfmedcai.search_spaces.labelled_box import INK, draw_box, draw_label
 from tfmedcai.search_spaces.layered_layout import Item, Layout, layout
 from tfmedcai.search_spaces.snap_graph import Graph, Node, depths
 
@@ -26,7 +25,7 @@ LOOKS = {
 WIDTH, HEIGHT, MARGIN = 2.6, 0.6, 0.3  # of a box and around it
 PITCH, STEEPNESS = 1.2, 0.12  # least distance of layers; distance per width of the picture, so that arrows stay steep
 PORT = 0.4  # distance of arrows that enter one box
-TEXT, INK = 0.24, "#222222"
+TEXT = 0.24
 
 
 def draw_graph(graph: Graph, axes: Axes) -> None:
@@ -53,17 +52,8 @@ def draw_graph(graph: Graph, axes: Axes) -> None:
 
 def _box(axes: Axes, operation: str, x: float, y: float) -> None:
     label, colour = LOOKS[operation]
-    corner = (x - WIDTH / 2, y - HEIGHT / 2)
-    style = "round,pad=0,rounding_size=0.12"
-    axes.add_patch(
-        FancyBboxPatch(corner, WIDTH, HEIGHT, boxstyle=style, facecolor=colour, edgecolor=INK, linewidth=0.8)
-    )
-    # A path instead of a text, so that the letters grow and shrink with the box.
-    text = TextPath((0, 0), label, size=TEXT)
-    middle = (text.get_extents().x0 + text.get_extents().x1) / 2
-    axes.add_patch(
-        PathPatch(text.transformed(Affine2D().translate(x - middle, y - 0.35 * TEXT)), color=INK, linewidth=0)
-    )
+    draw_box(axes, (x - WIDTH / 2, y - HEIGHT / 2), (WIDTH, HEIGHT), colour)
+    draw_label(axes, label, (x, y), TEXT)
 
 
 def _arrows(places: Layout, pitch: float) -> list[Path]:

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfmedcai.layers.volumetric_convolution import VolumetricConvolution, volumetric_convolution
 from tfmedcai.metrics.complexity import multiply_accumulates
 
-SHAPES = [(2, 8, 8, 6, 3), (2, 2, 16, 10, 3), (1, 7, 9, 11, 3)]
+SHAPES = [(2, 8, 8, 6, 3), (2, 2, 16, 10, 3), (1, 7, 9, 11, 3), (1, 8, 8, 8, 12), (2, 1, 16, 18, 2), (3, 2, 4, 4, 3)]
 
 
 def _results(layer, x):
@@ -21,6 +21,7 @@ def _results(layer, x):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("filters", [1, 4])  # few outputs take another form
 @pytest.mark.parametrize(
     ("size", "options"),
     [
@@ -39,14 +40,14 @@ def _results(layer, x):
         ((1, 2, 2), {"padding": "valid"}),
     ],
 )
-def test_equals_conv3d(shape, size, options):
+def test_equals_conv3d(shape, filters, size, options):
     options = {"padding": "same", **options}
     x = tf.constant(np.random.default_rng(0).normal(size=shape), tf.float32)
-    ours = VolumetricConvolution(4, size, **options)
-    keras_layer = keras.layers.Conv3D(4, size, **options)
+    ours = VolumetricConvolution(filters, size, **options)
+    keras_layer = keras.layers.Conv3D(filters, size, **options)
     for layer in (ours, keras_layer):
         layer.build(shape)
-    ours.bias.assign(np.arange(4.0))
+    ours.bias.assign(np.arange(filters) + 0.5)
     keras_layer.set_weights(ours.get_weights())
     assert ours.compute_output_shape(shape) == keras_layer.compute_output_shape(shape)
     for found, expected in zip(_results(ours, x), _results(keras_layer, x), strict=True):

@@ -84,7 +84,9 @@ def test_ties_take_the_lowest_digit_whatever_the_order_of_the_folds():
     assert sum(fold[0, 0] for fold in folds) != sum(fold[0, 1] for fold in folds)  # equal but for rounding
     for order in ([0, 1, 2], [2, 1, 0], [1, 0, 2]):
         assert set(VolumetricCode.from_probabilities([folds[fold] for fold in order]).digits) == {0}
-    assert str(VolumetricCode.from_probabilities([np.full((21, 3), 1 / 3)] * 4)) == str(VolumetricCode.uniform("2D", "2D"))
+    assert str(VolumetricCode.from_probabilities([np.full((21, 3), 1 / 3)] * 4)) == str(
+        VolumetricCode.uniform("2D", "2D")
+    )
 
 
 def test_one_search_decodes_place_by_place():

@@ -1,5 +1,7 @@
 """The picture of a code: one box a cell in the colour of its kernel, and arrows that keep clear of boxes."""
 
+import itertools
+
 import numpy as np
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -33,7 +35,7 @@ def test_arrows_keep_clear_of_boxes():
     inner = 0.02
     for arrow in arrows:
         corners = arrow._path_original.vertices
-        points = np.concatenate([np.linspace(a, b, 200) for a, b in zip(corners, corners[1:], strict=False)])
+        points = np.concatenate([np.linspace(a, b, 200) for a, b in itertools.pairwise(corners)])
         for x, y in boxes:
             within = (points > [x + inner, y + inner]) & (points < [x + WIDTH - inner, y + HEIGHT - inner])
             assert not within.all(axis=1).any()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from tfmedcai.layers.convolution import normalisation, pre_activation
 from tfmedcai.layers.volumetric_convolution import volumetric_convolution
+from tfmedcai.layers.volumetric_normalisation import activated, volumetric_normalisation
 
 Tensor = keras.KerasTensor
 Size = tuple[int, int, int]
@@ -41,11 +41,11 @@ def bottleneck(x: Tensor, filters: int, kernel: str, name: str) -> Tensor:
     """
     first, second = ENCODER_SIZES[kernel]
     x = volumetric_convolution(x, filters, POINT, f"{name}_in")
-    x = layers.ReLU(name=f"{name}_in_relu")(normalisation(x, f"{name}_in_bn"))
+    x = activated(x, f"{name}_in")
     x = volumetric_convolution(x, filters, first, f"{name}_x")
-    x = layers.ReLU(name=f"{name}_x_relu")(normalisation(x, f"{name}_x_bn"))
+    x = activated(x, f"{name}_x")
     x = volumetric_convolution(x, EXPANSION * filters, second, f"{name}_y")
-    return normalisation(x, f"{name}_y_bn")
+    return volumetric_normalisation(x, f"{name}_y_bn")
 
 
 def shortcut(x: Tensor, filters: int, name: str) -> Tensor:
@@ -61,7 +61,9 @@ def shortcut(x: Tensor, filters: int, name: str) -> Tensor:
     """
     if x.shape[-1] == filters:
         return x
-    return normalisation(volumetric_convolution(x, filters, POINT, f"{name}_shortcut"), f"{name}_shortcut_bn")
+    return volumetric_normalisation(
+        volumetric_convolution(x, filters, POINT, f"{name}_shortcut"), f"{name}_shortcut_bn"
+    )
 
 
 def dense_features(x: Tensor, growth: int, kernel: str, name: str) -> Tensor:
@@ -87,9 +89,9 @@ def dense_features(x: Tensor, growth: int, kernel: str, name: str) -> Tensor:
     for number in range(1, DENSE_LAYERS + 1):
         layer = f"{name}_{number}"
         seen = layers.Concatenate(name=f"{layer}_seen")(features) if number > 1 else x
-        y = volumetric_convolution(pre_activation(seen, f"{layer}_in"), EXPANSION * growth, POINT, f"{layer}_in")
-        u = volumetric_convolution(pre_activation(y, f"{layer}_x"), growth, first, f"{layer}_x")
-        v = volumetric_convolution(pre_activation(u, f"{layer}_y"), growth, second, f"{layer}_y")
-        y = pre_activation(layers.Add(name=f"{layer}_sum")([u, v]), f"{layer}_out")
+        y = volumetric_convolution(activated(seen, f"{layer}_in"), EXPANSION * growth, POINT, f"{layer}_in")
+        u = volumetric_convolution(activated(y, f"{layer}_x"), growth, first, f"{layer}_x")
+        v = volumetric_convolution(activated(u, f"{layer}_y"), growth, second, f"{layer}_y")
+        y = activated(layers.Add(name=f"{layer}_sum")([u, v]), f"{layer}_out")
         features.append(volumetric_convolution(y, growth, POINT, f"{layer}_out"))
     return layers.Concatenate(name=f"{name}_features")(features[1:])

@@ -7,10 +7,10 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
-from tfmedcai.layers.convolution import normalisation, pre_activation
 from tfmedcai.layers.trilinear_upsampling import TrilinearUpsampling
 from tfmedcai.layers.volumetric_cells import EXPANSION, PLANE, POINT, bottleneck, dense_features, shortcut
 from tfmedcai.layers.volumetric_convolution import volumetric_convolution
+from tfmedcai.layers.volumetric_normalisation import activated
 from tfmedcai.layers.volumetric_pooling import pyramid_pooling, volumetric_max_pooling
 from tfmedcai.search_spaces.volumetric import STAGES, VolumetricCode
 
@@ -100,9 +100,7 @@ def volumetric_features(
             x = _down(x, EXPANSION * filters, f"down_{stage - 1}")
         for number in range(1, count + 1):
             name = f"encoder_{stage}_{number}"
-            x = layers.Add(name=f"{name}_sum")(
-                [cell(x, filters, place, name), shortcut(x, EXPANSION * filters, name)]
-            )
+            x = layers.Add(name=f"{name}_sum")([cell(x, filters, place, name), shortcut(x, EXPANSION * filters, name)])
             x = layers.ReLU(name=f"{name}_relu")(x)
             place += 1
         maps.append(x)
@@ -131,7 +129,7 @@ def volumetric_head(image: Tensor, features: Tensor, *, outputs: int, per_pixel:
     """
     if outputs < 1:
         raise ValueError(f"`outputs` must be at least 1. Received {outputs}.")
-    x = pre_activation(features, "head")
+    x = activated(features, "head")
     if not per_pixel:
         return layers.Dense(outputs, name="values")(layers.GlobalAveragePooling3D(name="features")(x))
     x = volumetric_convolution(x, outputs, PLANE, "head")
@@ -158,20 +156,20 @@ def _stem(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
     x = volumetric_convolution(x, width, (1, 7, 7), "stem_plane", strides=(1, 2, 2))
     x = volumetric_max_pooling(x, (2, 1, 1), (2, 1, 1), "stem_pool")
     x = volumetric_convolution(x, width, (3, 1, 1), "stem")
-    x = pre_activation(x, "stem")
+    x = activated(x, "stem")
     return x, volumetric_max_pooling(x, (3, 3, 3), (2, 2, 2), "pool")
 
 
 def _down(x: Tensor, filters: int, name: str) -> Tensor:
     x = volumetric_convolution(x, filters, POINT, name, strides=(1, 2, 2))
     x = volumetric_max_pooling(x, (2, 1, 1), (2, 1, 1), f"{name}_pool")
-    return layers.ReLU(name=f"{name}_relu")(normalisation(x, f"{name}_bn"))
+    return activated(x, name)
 
 
 def _projected(x: Tensor, skip: Tensor, name: str) -> Tensor:
     """Brings a tensor to channels and resolution of an encoder tensor and adds the two."""
     factor = skip.shape[1] // x.shape[1]
-    x = volumetric_convolution(pre_activation(x, name), skip.shape[-1], POINT, name)
+    x = volumetric_convolution(activated(x, name), skip.shape[-1], POINT, name)
     if factor > 1:
         x = TrilinearUpsampling((factor,) * 3, name=f"{name}_trilinear")(x)
     return layers.Add(name=f"{name}_sum")([x, skip])

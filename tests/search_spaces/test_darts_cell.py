@@ -97,7 +97,7 @@ def test_neighbours_differ_in_one_edge():
         (CELL, "with `/` between them"),
         (f"{CELL} / sep3(0)+skip(1)", "reduction cell must have 4 nodes. Received 1"),
         (f"{CELL} / {OTHER.replace('skip(0)', 'skp(0)', 1)}", "Received `skp`. Did you mean `skip`?"),
-        (f"{CELL} / {OTHER.replace('skip(0)', 'skip(2)', 1)}", "node 0 of the reduction cell must be 0 to 1"),
+        (f"{CELL} / {OTHER.replace('skip(0)', 'skip(2)', 1)}", "node 2 of the reduction cell must be 0 to 1"),
         (f"{CELL} / {OTHER.replace('skip(0)', 'skip(1)', 1)}", "two edges from different sources"),
         (f"{CELL} / {OTHER.replace('+', ' ', 1)}", "as `sep3(0)+skip(1)`. Received `skip(0)`"),
     ],

@@ -89,7 +89,7 @@ class DartsCellSpace(SearchSpace[Genotype]):
 
         def cell(name: str) -> Cell:
             nodes = []
-            for number in range(NODES):
+            for number in range(INPUTS, INPUTS + NODES):
                 sources = cast(str, hp.Choice(f"{name}_{number}_sources", _pairs(number))).split(",")
                 operations = [hp.Choice(f"{name}_{number}_{place}", list(OPERATIONS)) for place in ("first", "second")]
                 nodes.append(tuple(Edge(cast(str, o), int(s)) for o, s in zip(operations, sources, strict=True)))
@@ -101,7 +101,7 @@ class DartsCellSpace(SearchSpace[Genotype]):
         """Gives the values of `declare`, the edges of a node in the order of their sources."""
         values: dict[str, Value] = {}
         for name, cell in zip(CELLS, (architecture.normal, architecture.reduction), strict=True):
-            for number, node in enumerate(cell):
+            for number, node in enumerate(cell, start=INPUTS):
                 first, second = sorted(node, key=lambda edge: edge.source)
                 values[f"{name}_{number}_sources"] = f"{first.source},{second.source}"
                 values |= {f"{name}_{number}_first": first.operation, f"{name}_{number}_second": second.operation}
@@ -173,8 +173,8 @@ def _node_edits(node: Node, sources: int) -> Iterator[Node]:
             yield (edited, other) if place == 0 else (other, edited)
 
 
-def _pairs(number: int) -> list[str]:
-    return [f"{first},{second}" for first, second in itertools.combinations(range(INPUTS + number), 2)]
+def _pairs(sources: int) -> list[str]:
+    return [f"{first},{second}" for first, second in itertools.combinations(range(sources), 2)]
 
 
 def _read_node(pair: Sequence[int], number: int) -> Node:

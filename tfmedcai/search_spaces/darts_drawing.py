@@ -20,8 +20,8 @@ LOOKS = {
     "dil3": ("Dil-Conv 3x3", "#9ecae1"),
     "dil5": ("Dil-Conv 5x5", "#6baed6"),
     **{f"node {number}": (f"node {number}: sum", "#dadaeb") for number in range(2, 6)},
-    "normal": ("normal cell: concat", "#e6e6e6"),
-    "reduction": ("reduction cell: concat", "#e6e6e6"),
+    "normal": ("normal: concat", "#e6e6e6"),
+    "reduction": ("reduction: concat", "#e6e6e6"),
 }
 
 

@@ -65,8 +65,8 @@ class Genotype:
         for name, cell in zip(CELLS, (self.normal, self.reduction), strict=True):
             if len(cell) != NODES:
                 raise ValueError(f"A {name} cell must have {NODES} nodes. Received {len(cell)}.")
-            for number, node in enumerate(cell):
-                _check_node(f"node {number} of the {name} cell", node, INPUTS + number)
+            for number, node in enumerate(cell, start=INPUTS):
+                _check_node(f"node {number} of the {name} cell", node, number)
 
     @classmethod
     def parse(cls, text: str) -> Genotype:

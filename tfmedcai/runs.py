@@ -124,6 +124,11 @@ class Run:
         return self.folder / "trials.jsonl"
 
     @property
+    def parts(self) -> Path:
+        """The trainings that make up scores which are means of several: one a line."""
+        return self.folder / "parts.jsonl"
+
+    @property
     def rounds(self) -> Path:
         """What the oracle says about its own fits: one a line."""
         return self.folder / "rounds.jsonl"

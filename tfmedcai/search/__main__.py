@@ -13,7 +13,6 @@ from tfmedcai.journal import Journal, Row
 from tfmedcai.runs import Run, new_run, write_whole
 
 if TYPE_CHECKING:
-    from tfmedcai.search_spaces.space import Architecture
     from tfmedcai.tasks.task import Task
 
 
@@ -92,6 +91,7 @@ def dry_run(settings: Settings) -> None:
 def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> None:
     import keras_tuner
 
+    from tfmedcai.search.parts import PartScorer
     from tfmedcai.search.tuner import Limits, Listener, Tuner
     from tfmedcai.tasks.task import make_space
 
@@ -119,13 +119,10 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
         def failed(trial: str, text: str) -> None:
             write_whole(run.failure(trial), lambda path: path.write_text(text))
 
-        def evaluate(architecture: "Architecture", epochs: int) -> dict[str, float]:
-            return task.score(architecture, epochs, seed)
-
         tuner = Tuner(
             oracle,
             space,
-            evaluate,
+            PartScorer(task.score, task.parts, seed, Journal(run.parts), objective.name),
             Journal(run.trials),
             limits,
             name=name,

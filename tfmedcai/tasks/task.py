@@ -1,7 +1,7 @@
 """What a search, a training, an export and a report need from a task."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,8 +11,11 @@ import tensorflow as tf
 
 from tfmedcai import registry
 from tfmedcai.config import Settings
+from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
+
+OF_ALL = "all_"  # prefix of the arrays of an evaluation that hold a metric of all cases
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,9 @@ class Evaluation:
     """What a trained network is worth on the evaluation set.
 
     Attributes:
-        summary: JSON types: number of cases and the statistics of each error, by setting of the evaluation.
-        cases: arrays for pictures: chosen cases and the errors of all.
+        summary: JSON types; its "groups" are the results by group (a number of iterations, a structure), the one that
+            matters most first: metric -> mean, std, median, p95, n.
+        cases: arrays for pictures of chosen cases, and as `OF_ALL + metric` the values of all cases.
     """
 
     summary: dict[str, Any]
@@ -54,6 +58,7 @@ class Task(abc.ABC):
 
     name: ClassVar[str]
     objective: ClassVar[Objective]
+    parts = 1  # trainings (folds, initialisations) whose mean is a score
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -72,10 +77,16 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def score(self, architecture: Architecture, epochs: int, seed: int) -> dict[str, float]:
+    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """Trains a candidate and returns its metrics, the objective's name and `parameters` among them.
 
         The metrics are computed on samples that the candidate was not trained on and the evaluation does not use.
+
+        Args:
+            architecture: the candidate.
+            epochs: epochs of its training.
+            seed: seed of weights and order.
+            part: which of the `parts` trainings, of which a score is the mean.
         """
 
     @abc.abstractmethod
@@ -87,6 +98,11 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, model: keras.Model) -> Evaluation:
         """Measures a trained network on the evaluation set, whose subjects no training has seen."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
+        """Draws the chosen cases of an evaluation for the report."""
 
     @abc.abstractmethod
     def signatures(self, model: keras.Model) -> dict[str, Signature]:

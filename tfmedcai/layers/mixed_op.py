@@ -42,6 +42,7 @@ class Standardisation(keras.layers.Layer):
 
     def call(self, x: Any, factors: Any = None, training: bool = False) -> Any:
         """Returns the standardised `x` `(batch, ..., channels)` times `factors` `(channels,)`, ones by default."""
+        x = tf.cast(x, self.compute_dtype)
         scale = tf.ones((x.shape[-1],), tf.float32) if factors is None else tf.cast(factors, tf.float32)
         # Fused, since Keras's own normalisation passes over the maps several times on a CPU.
         result, mean, variance = tf.compat.v1.nn.fused_batch_norm(
@@ -133,10 +134,11 @@ class MixedOp(keras.layers.Layer):
             if layer is not None:
                 terms.append(layer(x, tf.repeat(factors, x.shape[-1] // self.edges), training=training))
             else:
-                terms.append(self._weighted(x, tf.cast(factors, x.dtype)))
+                terms.append(self._weighted(x, factors))
         return tf.add_n(terms)
 
     def _weighted(self, x: Any, factors: Any) -> Any:
+        x, factors = (tf.cast(tensor, self.compute_dtype) for tensor in (x, factors))
         if x.shape[-1] == self.channels:
             return x * tf.repeat(factors, self.channels // self.edges)
         spread = tf.expand_dims(x, -2) * tf.expand_dims(factors, -1)

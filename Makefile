@@ -2,16 +2,20 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+# Four times as fast as pip, which still serves where uv cannot reach the index.
+UV := --quiet --python $(BIN)/python --compile-bytecode --no-deps
 
-.PHONY: help demo test check slow lint types smoke benchmark lock clean
+.PHONY: help demo test check slow lint types smoke node benchmark lock clean
 
 help:  ## show the verbs
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(PIP) uv==0.13.9
+	$(BIN)/uv pip install $(UV) -r requirements.lock || $(PIP) -r requirements.lock
+	$(PIP) -e .
 	touch $(READY)
 
 demo: $(READY)  ## search, train, export, serve and ask on simulated X-ray images
@@ -35,6 +39,9 @@ check: lint types test  ## everything that must hold before a commit
 
 smoke: $(READY)  ## every shipped search setting, shrunk
 	for file in search/*.toml; do $(BIN)/python -m tfmedcai.search --settings $$file --smoke --fresh --output build/smoke || exit 1; done
+
+node:  ## install the Node client that a test asks with, if there is npm
+	npm install --silent --no-audit --no-fund --prefix build/node @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1
 
 benchmark: $(READY)  ## speed: TOPIC=snap
 	$(BIN)/python tools/benchmark.py $(or $(TOPIC),snap)

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tfmedcai import cli
+from tfmedcai import cli, presets
 from tfmedcai.config import Settings
 from tfmedcai.evaluate import EvaluateOptions, evaluate
 from tfmedcai.journal import Journal
@@ -50,8 +50,8 @@ def test_a_run_holds_everything(run):
         assert folder.model.exists() and folder.history.exists() and not folder.checkpoint.exists()
     evaluation = json.loads(best.evaluation.read_text())
     assert evaluation["images"] == 2
-    assert set(evaluation["iterations"]) == {"1", "2"}
-    assert evaluation["iterations"]["1"]["position_mm"]["n"] == 4
+    assert list(evaluation["groups"]) == ["2 iterations", "1 iteration"]
+    assert evaluation["groups"]["1 iteration"]["position_error_mm"]["n"] == 4
     assert json.loads(baseline.evaluation.read_text())["model"] == "i3posnet"
 
 
@@ -70,6 +70,13 @@ def test_resume_trains_nothing_twice(run):
 
 def test_a_trained_network_is_not_trained_again_unasked(run, capsys):
     assert "already trained" in says(capsys, TrainOptions, train, "--run", run.folder)
+
+
+def test_a_preset_is_trained_at_its_own_size(tmp_path):
+    settings = TINY.updated({"training": {"baseline": "none"}, "pose": {"augmentation": 1}})
+    run = train(TrainOptions(settings=settings, architecture="snapnet_a", output=tmp_path, quiet=True))
+    card = json.loads(run.best(0).card.read_text())
+    assert (card["architecture"], card["parameters"]) == (presets.read("snapnet_a")["architecture"], 184_356)
 
 
 def test_a_run_with_edited_settings_is_refused(run, tmp_path, capsys):

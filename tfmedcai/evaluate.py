@@ -58,16 +58,22 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 
 def table(evaluations: Iterable[dict[str, Any]]) -> list[str]:
-    """Returns lines of text: one row for each network and number of iterations, mean and deviation over seeds."""
+    """Returns lines of text: one row for each network and group of results, mean and deviation over seeds."""
+    from tfmedcai.reports.tables import metric_title, metrics_of
+
     groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    evaluations = list(evaluations)
     for evaluation in evaluations:
-        for iterations, errors in evaluation["iterations"].items():
-            groups.setdefault((evaluation["model"], evaluation["parameters"], iterations), []).append(errors)
-    lines = [f"{'network':10} {'weights':>9} {'iter':>4} {'seeds':>5}  {'position [mm]':^44}  {'angle [deg]':^44}"]
-    lines.append(f"{'':32}" + 2 * f"  {'mean +- std':>17} {'median':>8} {'p95':>8} {'seed std':>8}")
-    for (model, parameters, iterations), seeds in groups.items():
-        cells = "".join(_cell([errors[kind] for errors in seeds]) for kind in ("position_mm", "angle_deg"))
-        lines.append(f"{model:10} {parameters:>9} {iterations:>4} {len(seeds):>5} {cells}")
+        for group, results in evaluation["groups"].items():
+            groups.setdefault((evaluation["model"], evaluation["parameters"], group), []).append(results)
+    metrics = metrics_of(evaluations)
+    lines = [
+        f"{'network':14} {'weights':>10} {'':14} {'seeds':>5}" + "".join(f"  {metric_title(m):^44}" for m in metrics)
+    ]
+    lines.append(f"{'':46}" + len(metrics) * f"  {'mean +- std':>17} {'median':>8} {'p95':>8} {'seed std':>8}")
+    for (model, parameters, group), seeds in groups.items():
+        cells = "".join(_cell([results[metric] for results in seeds]) for metric in metrics)
+        lines.append(f"{model:14} {parameters:>10} {group:14} {len(seeds):>5}{cells}")
     return lines
 
 

@@ -124,6 +124,11 @@ class Run:
         return self.folder / "trials.jsonl"
 
     @property
+    def parts(self) -> Path:
+        """The trainings that make up scores which are means of several: one a line."""
+        return self.folder / "parts.jsonl"
+
+    @property
     def rounds(self) -> Path:
         """What the oracle says about its own fits: one a line."""
         return self.folder / "rounds.jsonl"
@@ -132,6 +137,10 @@ class Run:
     def oracles(self) -> Path:
         """What oracles keep between rounds."""
         return self.folder / "oracles"
+
+    def relaxed(self, seed: int, part: int) -> Path:
+        """The state after the last finished epoch of a supernet's search on one part of the data."""
+        return self.oracles / f"supernet-{seed}-{part}.npz"
 
     @property
     def progress(self) -> Path:

@@ -51,9 +51,9 @@ def snap(settings: Settings, output: Path) -> Iterator[Line]:
         evaluations = evaluate(EvaluateOptions(settings=settings, run=run.folder))
     for result in evaluations:
         yield line("snap", result["model"], result["seed"], "parameters", "weights", result["parameters"], 1)
-        for iterations, errors in result["iterations"].items():
-            for kind, unit in (("position_mm", "mm"), ("angle_deg", "deg")):
-                metric = f"{kind.split('_')[0]} error, {iterations} iterations, mean"
+        for iterations, errors in result["groups"].items():
+            for kind, unit in (("position_error_mm", "mm"), ("angle_error_deg", "deg")):
+                metric = f"{kind.split('_')[0]} error, {iterations}, mean"
                 yield line(
                     "snap", result["model"], result["seed"], metric, unit, errors[kind]["mean"], errors[kind]["n"]
                 )
@@ -90,11 +90,13 @@ def search_results(run: Run, settings: Settings) -> Iterator[Line]:
 
 def network_order(run: Run) -> Iterator[Line]:
     """Yields the order of the networks by error of each case, averaged over seeds, with Wilcoxon's signed-rank test."""
-    for kind in ("position_mm", "angle_deg"):
+    from tfmedcai.tasks.task import OF_ALL  # imports TensorFlow, which `main` prepares first
+
+    for kind in ("position_error_mm", "angle_error_deg"):
         errors: dict[str, list[np.ndarray]] = {}
         for folder in run.trained():
             with np.load(folder.cases, allow_pickle=False) as cases:
-                errors.setdefault(NETWORKS[folder.folder.parent.name], []).append(cases[f"errors_{kind}"])
+                errors.setdefault(NETWORKS[folder.folder.parent.name], []).append(cases[OF_ALL + kind])
         if len(errors) == 2:
             means = {name: round(float(np.mean(seeds)), 4) for name, seeds in errors.items()}
             deviation = {name: spread(np.mean(seeds, axis=1)) for name, seeds in errors.items()}

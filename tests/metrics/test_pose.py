@@ -16,18 +16,18 @@ def pose(x=0.0, y=0.0, degrees=0.0, tilt=0.0, resolution=0.15):
 
 def test_position_is_measured_with_the_true_resolution():
     errors = pose_errors([pose(3, 4, resolution=9), pose(0, -2)], [pose(resolution=0.1), pose(resolution=0.2)])
-    np.testing.assert_allclose(errors["position_mm"], [0.5, 0.4])
+    np.testing.assert_allclose(errors["position_error_mm"], [0.5, 0.4])
 
 
 @given(st.floats(-720, 720), st.floats(-180, 180))
 def test_angle_error_is_the_smaller_arc(start, difference):
     errors = pose_errors([pose(degrees=start + difference)], [pose(degrees=start)])
-    assert errors["angle_deg"][0] == pytest.approx(abs(difference), abs=1e-6)
+    assert errors["angle_error_deg"][0] == pytest.approx(abs(difference), abs=1e-6)
 
 
 def test_tilt_and_depth_do_not_count():
     errors = pose_errors([pose(tilt=1.0, resolution=0.3)], [pose()])
-    assert errors["position_mm"][0] == errors["angle_deg"][0] == 0
+    assert errors["position_error_mm"][0] == errors["angle_error_deg"][0] == 0
 
 
 def test_summary_holds_plain_numbers():

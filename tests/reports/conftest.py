@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from tfmedcai.reports.document import Picture
+from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.pages import RunData
 from tfmedcai.reports.series import Objective
 
@@ -48,15 +50,15 @@ def make_evaluations(seeds=3):
     for model, parameters, factor in (("snapnet", 173_796, 1.0), ("i3posnet", 2_894_508, 1.5)):
         for seed in range(seeds):
             iterations = {}
-            for count, scale in (("1", 1.6), ("3", 1.0)):
+            for count, scale in (("3 iterations", 1.0), ("1 iteration", 1.6)):
                 mm, deg = 0.02 * factor * scale * (1 + 0.1 * seed), 0.6 * factor * scale * (1 + 0.05 * seed)
                 iterations[count] = {
                     name: {"mean": m, "std": 0.8 * m, "median": 0.8 * m, "p95": 2.5 * m, "n": 1000}
-                    for name, m in (("position_mm", mm), ("angle_deg", deg))
+                    for name, m in (("position_error_mm", mm), ("angle_error_deg", deg))
                 }
             text = "branch dws3x3 switch conv3x3 merge" if model == "snapnet" else ""
             row = {"model": model, "architecture": text, "parameters": parameters, "seed": seed}
-            rows.append(row | {"images": 100, "draws": 10, "iterations": iterations})
+            rows.append(row | {"groups": iterations})
     return rows
 
 
@@ -72,22 +74,29 @@ def make_image(size=256, centre=(120.0, 140.0), angle=0.4, resolution=0.15):
     return (image + 0.03 * rng.normal(size=image.shape)).astype(np.float32)
 
 
-def make_cases(count=500, factor=1.0):
-    rng = np.random.default_rng(1)
+def make_cases():
     true = np.array([[120.0, 140.0, 0.4, 0.2, 0.15]] * 3)
     predicted = true + np.array([[0.05, 0.02, 0.003, 0, 0], [0.3, 0.2, 0.03, 0, 0], [6.0, -5.0, 0.5, 0, 0]])
+    start = true + np.array([8.0, -6.0, 0.25, -0.2, 0.0])
+    titles = ("best: 0.008 mm, 0.17 deg", "median: 0.054 mm, 1.72 deg", "worst: 1.170 mm, 28.60 deg")
+    return [
+        Picture(
+            overlay(
+                make_image(), true[i], predicted[i], start[i], Marks(landmarks(predicted)[i], landmarks(true)[i]), title
+            ),
+            title,
+            f"X-ray image, {title}",
+            bitmap=True,
+        )
+        for i, title in enumerate(titles)
+    ]
+
+
+def make_values(count=500, factor=1.0):
+    rng = np.random.default_rng(1)
     return {
-        "images": np.stack([make_image()] * 3),
-        "true": true,
-        "start": true + np.array([8.0, -6.0, 0.25, -0.2, 0.0]),
-        "predicted": predicted,
-        "landmarks_true": landmarks(true),
-        "landmarks_predicted": landmarks(predicted),
-        "position_mm": np.array([0.008, 0.054, 1.17]),
-        "angle_deg": np.array([0.17, 1.72, 28.6]),
-        "label": np.array(["best", "median", "worst"]),
-        "errors_position_mm": factor * rng.lognormal(-4, 0.8, count),
-        "errors_angle_deg": factor * np.abs(rng.normal(0, 0.8, count)),
+        "position_error_mm": factor * rng.lognormal(-4, 0.8, count),
+        "angle_error_deg": factor * np.abs(rng.normal(0, 0.8, count)),
     }
 
 
@@ -134,7 +143,7 @@ def make_run(seeds=3):
         evaluations=make_evaluations(seeds),
         hand_made="i3posnet",
         cases=make_cases(),
-        hand_made_cases=make_cases(factor=1.5),
+        values={"snapnet": make_values(), "i3posnet": make_values(factor=1.5)},
         histories=make_histories(seeds),
         settings_text='task = "pose"\nspace = "snap"\n\n[training]\nepochs = 20\n',
         environment={"python": "3.11.9", "packages": {"tensorflow": "2.21.0"}, "devices": ["CPU:0"]},

@@ -29,11 +29,11 @@ def test_without_random_search_there_is_no_comparison():
     assert summary.compare_searches([], Objective()) == ""
 
 
-def test_networks_are_compared_at_the_most_iterations(run):
+def test_networks_are_compared_in_the_first_group(run):
     text = summary.compare_networks(run().evaluations, "i3posnet")
     assert text == (
-        "Mean error after 3 iterations: snapnet position 0.022 mm and angle 0.63 deg with 173,796 parameters; "
-        "i3posnet position 0.033 mm and angle 0.94 deg with 2,894,508 parameters."
+        "Means, 3 iterations: snapnet position error 0.022 mm and angle error 0.63 deg with 173,796 parameters; "
+        "i3posnet position error 0.033 mm and angle error 0.94 deg with 2,894,508 parameters."
     )
 
 

@@ -35,7 +35,7 @@ def test_error_table_by_hand():
             "model": model,
             "seed": seed,
             "parameters": parameters,
-            "iterations": {"3": {"position_mm": statistics(errors)}},
+            "groups": {"3 iterations": {"position_error_mm": statistics(errors)}},
         }
         for model, parameters, seed, errors in (
             ("ours", 500, 0, [1.0, 3.0]),
@@ -61,8 +61,8 @@ def test_error_table_has_a_body_for_each_number_of_iterations(run):
 
 def test_error_table_takes_missing_metrics_and_sizes():
     evaluations = [
-        {"model": "a", "parameters": None, "iterations": {"1": {"angle_deg": statistics([1.0])}}},
-        {"model": "b", "parameters": 7, "iterations": {"1": {"position_mm": statistics([1.0])}}},
+        {"model": "a", "parameters": None, "groups": {"1 iteration": {"angle_error_deg": statistics([1.0])}}},
+        {"model": "b", "parameters": 7, "groups": {"1 iteration": {"position_error_mm": statistics([1.0])}}},
     ]
     first, second = error_table(evaluations, None).bodies[0].rows
     assert first[-1] is None
@@ -73,7 +73,7 @@ def test_error_table_takes_missing_metrics_and_sizes():
 def test_seed_table_has_a_row_for_each_seed_and_number_of_iterations(run):
     table = seed_table(run().evaluations)
     assert len(table.bodies[0].rows) == 2 * 3 * 2
-    assert table.bodies[0].rows[0][:4] == ["snapnet", 0, 1, "0.032 ± 0.026"]
+    assert table.bodies[0].rows[0][:4] == ["snapnet", 0, "3 iterations", "0.020 ± 0.016"]
 
 
 @pytest.mark.parametrize(("direction", "sign"), [("max", -1), ("min", 1)])

@@ -88,6 +88,15 @@ def test_metrics_count_requests_by_model_and_outcome(server):
     assert "# TYPE :tensorflow:serving:request_latency histogram" in text
 
 
+def test_made_up_names_do_not_fill_the_metrics(model_folder):
+    with Server({"tiny": model_folder}, ServerOptions(port=0, rest_api_port=-1)) as server:
+        for number in range(20):
+            assert ask(server, "POST", f"/v1/models/made_up_{number}:predict", "{}")[0] == 404
+        text = ask(server, "GET", "/monitoring/prometheus/metrics")[1]
+    assert ':tensorflow:serving:request_count{model_name="",status="NOT_FOUND"} 20' in text
+    assert "made_up" not in text
+
+
 def test_metrics_page_can_be_moved_or_closed(model_folder, tmp_path):
     for text, path, status in (
         ('prometheus_config { enable: true path: "/numbers" }', "/numbers", 200),

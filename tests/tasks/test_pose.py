@@ -24,15 +24,15 @@ def model(task):
 
 
 def test_no_image_has_patches_in_two_parts(task):
-    sizes = {part: len(arrays) for part, arrays in task.parts.items()}
+    sizes = {part: len(arrays) for part, arrays in task.samples.items()}
     assert sizes == {"training": 14, "validation": 2, "test": 4}
-    patches = [patch.tobytes() for arrays in task.parts.values() for patch in arrays.inputs]
+    patches = [patch.tobytes() for arrays in task.samples.values() for patch in arrays.inputs]
     assert len(set(patches)) == 20
 
 
 def test_patches_show_the_instrument_at_its_landmarks(task):
     """Dark metal lies at the landmarks on a screw, more often than a bright spot does."""
-    arrays = task.parts["training"]
+    arrays = task.samples["training"]
     points = unnormalise(arrays.targets, task.geometry).numpy()[:, :2].round().astype(int)
     inside = ((points >= 0) & (points < (92, 48))).all(axis=-1)
     grey = [arrays.inputs[i, y, x, 0] for (i, k) in np.argwhere(inside) for x, y in [points[i, k]]]
@@ -48,8 +48,8 @@ def test_training_and_evaluation_subjects_are_apart():
 
 def test_the_same_seed_makes_the_same_data_and_another_seed_other_data(task):
     again, other = PoseTask(SETTINGS), PoseTask(SETTINGS.updated({"seed": 1}))
-    np.testing.assert_array_equal(again.parts["training"].inputs, task.parts["training"].inputs)
-    assert not np.array_equal(other.parts["training"].inputs, task.parts["training"].inputs)
+    np.testing.assert_array_equal(again.samples["training"].inputs, task.samples["training"].inputs)
+    assert not np.array_equal(other.samples["training"].inputs, task.samples["training"].inputs)
 
 
 def test_start_poses_keep_tilt_and_resolution_to_themselves():
@@ -70,6 +70,18 @@ def test_the_served_graph_equals_predict(task, model):
     predicted = task.predict(model, image, (70, 50, 30))
     np.testing.assert_allclose(answer["pose"][0], predicted["pose"], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(answer["landmarks"][0], predicted["landmarks"], rtol=1e-3, atol=1e-3)
+
+
+def test_an_image_of_bytes_is_answered_as_one_of_floats(task, model):
+    image = np.random.default_rng(1).integers(256, size=(1, 100, 140))
+    pose = tf.constant([[70.0, 50.0, 30.0, 0.0, 0.15]])
+    signatures = task.signatures(model)
+    floats = tf.function(signatures["serving_default"].function)(tf.constant(image, tf.float32), pose)
+    given = tf.function(signatures["uint8_image"].function)(tf.constant(image, tf.uint8), pose)
+    np.testing.assert_array_equal(given["pose"], floats["pose"])
+    assert (
+        signatures["uint8_image"].example["image"].dtype == signatures["uint8_image"].inputs["image"].dtype == tf.uint8
+    )
 
 
 @pytest.mark.parametrize(

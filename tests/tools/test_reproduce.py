@@ -37,7 +37,7 @@ def run(tmp_path):
             folder.mkdir(parents=True)
             (folder / "model.keras").touch()
             cases = np.linspace(0, 1, 20) + error + 0.1 * seed
-            np.savez(folder / "cases.npz", errors_position_mm=cases, errors_angle_deg=2 * cases)
+            np.savez(folder / "cases.npz", all_position_error_mm=cases, all_angle_error_deg=2 * cases)
     return run
 
 
@@ -55,7 +55,7 @@ def test_the_better_oracle_comes_first(reproduce, run):
 
 def test_the_network_with_the_smaller_error_comes_first(reproduce, run):
     lines = list(reproduce.network_order(run))
-    assert [line["metric"] for line in lines] == ["position_mm", "angle_deg"]
+    assert [line["metric"] for line in lines] == ["position_error_mm", "angle_error_deg"]
     for line, scale in zip(lines, (1, 2), strict=True):
         assert line["order"] == ["snapnet", "i3posnet"]
         assert line["means"] == {"snapnet": pytest.approx(1.1 * scale), "i3posnet": pytest.approx(1.4 * scale)}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from tensorflow_graphics.geometry.transformation import axis_angle, rotation_matrix_3d
 
 from tfmedcai.geometry.camera import Camera
+from tfmedcai.geometry.rotations import axis_angle, rotation_matrix_3d
 
 
 def rotation_matrix(pose: tf.Tensor) -> tf.Tensor:

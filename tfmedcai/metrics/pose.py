@@ -16,8 +16,8 @@ def pose_errors(predicted: ArrayLike, true: ArrayLike) -> dict[str, np.ndarray]:
         true: `(n, 5)` float, likewise; its resolution turns px into mm.
 
     Returns:
-        "position_mm": `(n,)` float, mm, distance of the origins in the image plane.
-        "angle_deg": `(n,)` float, deg in [0, 180], absolute error of the forward angle.
+        "position_error_mm": `(n,)` float, mm, distance of the origins in the image plane.
+        "angle_error_deg": `(n,)` float, deg in [0, 180], absolute error of the forward angle.
 
     Raises:
         ValueError: if the shapes are not both (n, 5).
@@ -26,7 +26,7 @@ def pose_errors(predicted: ArrayLike, true: ArrayLike) -> dict[str, np.ndarray]:
         AutoSNAP, section 3.5.
 
     >>> errors = pose_errors([[103.0, 54.0, 3.0, 0.0, 0.1]], [[100.0, 50.0, -3.0, 0.0, 0.2]])
-    >>> float(errors["position_mm"][0]), round(float(errors["angle_deg"][0]), 2)
+    >>> float(errors["position_error_mm"][0]), round(float(errors["angle_error_deg"][0]), 2)
     (1.0, 16.23)
     """
     predicted, true = np.asarray(predicted, float), np.asarray(true, float)
@@ -36,7 +36,7 @@ def pose_errors(predicted: ArrayLike, true: ArrayLike) -> dict[str, np.ndarray]:
             f"Received shapes {predicted.shape} and {true.shape}."
         )
     position = np.linalg.norm(predicted[:, :2] - true[:, :2], axis=1) * true[:, 4]
-    return {"position_mm": position, "angle_deg": _angle_between(predicted[:, 2], true[:, 2], period=360)}
+    return {"position_error_mm": position, "angle_error_deg": _angle_between(predicted[:, 2], true[:, 2], period=360)}
 
 
 def axis_errors(predicted: ArrayLike, polyline: ArrayLike, resolution: float) -> dict[str, float]:

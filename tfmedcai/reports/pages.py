@@ -1,6 +1,5 @@
 """The report of a search: which sections it has, and what stands in each."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,8 +26,10 @@ class RunData:
     rounds: Sequence[Row] = ()  # rows of rounds.jsonl
     evaluations: Sequence[Row] = ()  # contents of evaluation.json, one a network and seed
     hand_made: str | None = None  # `model` of the hand-made network among the evaluations
-    cases: Mapping[str, np.ndarray] | None = None  # contents of cases.npz of the best network
-    hand_made_cases: Mapping[str, np.ndarray] | None = None  # the same of the hand-made network
+    cases: Sequence[Picture] = ()  # chosen cases of the best network
+    values: Mapping[str, Mapping[str, np.ndarray]] = field(
+        default_factory=dict
+    )  # network -> metric -> (n,) of all cases
     histories: Mapping[str, Sequence[Mapping[str, Sequence[float]]]] = field(default_factory=dict)
     settings_text: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -48,7 +49,7 @@ def search_report(data: RunData) -> Report:
         Section("Summary", _summary(data)),
         Section("Search", _search(data)),
         Section("Best block", _block(data)),
-        Section("Pose errors", _errors(data)),
+        Section("Evaluation", _evaluation(data)),
         Section("Cases", _cases(data)),
         Section("Training", _training(data)),
         Section("Trials", _trials(data)),
@@ -125,7 +126,7 @@ def _ranks(data: RunData) -> Picture:
 
 
 def _no_ranks(data: RunData) -> str:
-    if data.rounds:
+    if any("rank_correlation" in row for row in data.rounds):
         return "The value estimator was fitted, but no estimate has been checked against a score yet."
     return "The search used no value estimator."
 
@@ -139,7 +140,7 @@ def _block(data: RunData) -> list[Part]:
     return [Pictures([picture])]
 
 
-def _errors(data: RunData) -> list[Part]:
+def _evaluation(data: RunData) -> list[Part]:
     if not data.evaluations:
         parts: list[Part] = [Paragraph("No network has been evaluated yet.")]
     else:
@@ -147,59 +148,28 @@ def _errors(data: RunData) -> list[Part]:
             tables.error_table(data.evaluations, data.hand_made),
             tables.seed_table(data.evaluations),
         ]
-    pictures = [picture for metric in ("position_mm", "angle_deg") if (picture := _histogram(data, metric))]
+    metrics = dict.fromkeys(metric for measured in data.values.values() for metric in measured)
+    pictures = [_histogram(data, metric) for metric in metrics]
     if pictures:
         parts.insert(1, Pictures(pictures))
     return parts
 
 
-def _histogram(data: RunData, metric: str) -> Picture | None:
-    named = ((_best_name(data), data.cases), (data.hand_made or "hand-made", data.hand_made_cases))
-    key = f"errors_{metric}"
-    errors = {name: np.asarray(cases[key], float) for name, cases in named if cases is not None and key in cases}
-    if not errors:
-        return None
-    words, unit = tables.metric_label(metric)
-    lost = sum(int((~np.isfinite(values)).sum()) for values in errors.values())
-    left_out = f" {lost} cases without a finite error are left out." if lost else ""
-    sizes = ", ".join(f"{name} {len(values)} cases" for name, values in errors.items())
+def _histogram(data: RunData, metric: str) -> Picture:
+    values = {name: np.asarray(of[metric], float) for name, of in data.values.items() if metric in of}
+    title = tables.metric_title(metric)
+    lost = sum(int((~np.isfinite(cases)).sum()) for cases in values.values())
+    left_out = f" {lost} cases without a finite value are left out." if lost else ""
+    sizes = ", ".join(f"{name} {len(cases)} cases" for name, cases in values.items())
     return Picture(
-        figures.error_histogram(errors, f"{words} error [{unit}]"),
-        f"Distribution of the {words} error in {unit} ({sizes}).{left_out}",
-        f"Histogram of the {words} error in {unit}.",
+        figures.error_histogram(values, title),
+        f"Distribution of the {title} ({sizes}).{left_out}",
+        f"Histogram of the {title}.",
     )
-
-
-def _best_name(data: RunData) -> str:
-    names = [str(row["model"]) for row in data.evaluations if row["model"] != data.hand_made]
-    return names[0] if names else "best network"
 
 
 def _cases(data: RunData) -> list[Part]:
-    if data.cases is None or not len(data.cases.get("images", ())):
-        return [Paragraph("No cases were kept.")]
-    key = (
-        "Dashed red and crosses: prediction; green and circles: truth; dotted grey: the pose that the estimate "
-        "started from. Each picture is zoomed to the instrument."
-    )
-    return [Paragraph(key), Pictures([_case(data.cases, index) for index in range(len(data.cases["images"]))])]
-
-
-def _case(cases: Mapping[str, np.ndarray], index: int) -> Picture:
-    label = str(cases["label"][index])
-    errors = f"{_with_unit(cases['position_mm'][index], 'mm')}, {_with_unit(cases['angle_deg'][index], 'deg')}"
-    marks = figures.Marks(predicted=cases["landmarks_predicted"][index], true=cases["landmarks_true"][index])
-    poses = (cases[name][index] for name in ("true", "predicted", "start"))
-    return Picture(
-        figures.overlay(cases["images"][index], *poses, marks, f"{label}: {errors}"),
-        f"{label}: position error {errors.replace(', ', ', angle error ')}",
-        f"X-ray image of the {label} case with predicted, true and start pose; errors {errors}.",
-        bitmap=True,
-    )
-
-
-def _with_unit(value: float, unit: str) -> str:
-    return f"{tables.number(float(value), unit)} {unit}" if math.isfinite(value) else f"no {unit}"
+    return [Pictures(list(data.cases))] if data.cases else [Paragraph("No cases were kept.")]
 
 
 def _training(data: RunData) -> list[Part]:

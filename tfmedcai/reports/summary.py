@@ -114,7 +114,7 @@ def _spread(values: np.ndarray) -> str:
 
 
 def compare_networks(evaluations: Sequence[Row], hand_made: str | None) -> str:
-    """Compares the networks at the largest number of iterations, in plain numbers.
+    """Compares the networks in the first group of results, in plain numbers.
 
     Args:
         evaluations: contents of evaluation.json, one a network and seed.
@@ -124,24 +124,22 @@ def compare_networks(evaluations: Sequence[Row], hand_made: str | None) -> str:
         One sentence; empty without evaluations.
     """
     models = by_model(evaluations)
-    counts_seen = [int(count) for row in evaluations for count in row["iterations"]]
-    if not counts_seen:
+    first = next((group for row in evaluations for group in row["groups"]), None)
+    if first is None:
         return ""
-    last = str(max(counts_seen))
-    texts = [_network(model, models[model], last) for model in sorted(models, key=lambda name: name == hand_made)]
-    word = "iteration" if last == "1" else "iterations"
-    return f"Mean error after {last} {word}: {'; '.join(text for text in texts if text)}."
+    texts = [_network(model, models[model], first) for model in sorted(models, key=lambda name: name == hand_made)]
+    return f"Means, {first}: {'; '.join(text for text in texts if text)}."
 
 
-def _network(model: str, rows: Sequence[Row], count: str) -> str:
-    errors: dict[str, list[Mapping[str, float]]] = {}
+def _network(model: str, rows: Sequence[Row], group: str) -> str:
+    results: dict[str, list[Mapping[str, float]]] = {}
     for row in rows:
-        for metric, statistics in row["iterations"].get(count, {}).items():
-            errors.setdefault(metric, []).append(statistics)
-    if not errors:
+        for metric, statistics in row["groups"].get(group, {}).items():
+            results.setdefault(metric, []).append(statistics)
+    if not results:
         return ""
     values = []
-    for metric, statistics in errors.items():
+    for metric, statistics in results.items():
         words, unit = metric_label(metric)
         values.append(f"{words} {number(pooled(statistics)[0], unit)} {unit}".strip())
     size = mean_parameters(rows)

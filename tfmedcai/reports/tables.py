@@ -16,13 +16,28 @@ UNITS = {"mm": "mm", "deg": "deg", "px": "px", "s": "s"}
 def metric_label(metric: str) -> tuple[str, str]:
     """Splits the name of a metric into words and unit.
 
-    >>> metric_label("position_mm"), metric_label("dice")
-    (('position', 'mm'), ('dice', ''))
+    >>> metric_label("position_error_mm"), metric_label("dice")
+    (('position error', 'mm'), ('dice', ''))
     """
     words, _, unit = metric.rpartition("_")
     if words and unit in UNITS:
         return words.replace("_", " "), UNITS[unit]
     return metric.replace("_", " "), ""
+
+
+def metric_title(metric: str) -> str:
+    """Returns what a metric measures, with its unit, as in the head of a table.
+
+    >>> metric_title("position_error_mm"), metric_title("dice")
+    ('position error [mm]', 'dice')
+    """
+    words, unit = metric_label(metric)
+    return f"{words} [{unit}]" if unit else words
+
+
+def metrics_of(evaluations: Iterable[Row]) -> list[str]:
+    """Returns the names of all metrics of some evaluations, in order of appearance."""
+    return list(dict.fromkeys(metric for row in evaluations for group in row["groups"].values() for metric in group))
 
 
 def number(value: float, unit: str = "") -> str:
@@ -75,51 +90,48 @@ def between(values: Sequence[float], unit: str = "") -> str:
 
 
 def error_table(evaluations: Sequence[Row], hand_made: str | None) -> Table:
-    """Tabulates the errors of each network at each number of iterations, over errors and between seeds.
+    """Tabulates the results of each network in each group, over cases and between seeds.
 
     Args:
         evaluations: contents of evaluation.json, one a network and seed.
         hand_made: name of the network that the others are compared with in size; None leaves the ratio out.
 
     Returns:
-        A table with a body for each number of iterations and a row for each network.
+        A table with a body for each group (a number of iterations, a structure) and a row for each network.
 
     Reference:
         AutoSNAP, Table 2.
     """
     models = by_model(evaluations)
-    metrics = list(dict.fromkeys(m for row in evaluations for it in row["iterations"].values() for m in it))
+    metrics = metrics_of(evaluations)
     columns = [Column("model"), Column("seeds", number=True)]
     for metric in metrics:
-        words, unit = metric_label(metric)
-        group = f"{words} error [{unit}]" if unit else words
         names = ("mean ± std", "median", "p95", "seeds: mean ± std")
-        columns += [Column(name, number=True, group=group) for name in names]
+        columns += [Column(name, number=True, group=metric_title(metric)) for name in names]
     columns += [Column("parameters", number=True), Column(f"ratio to {hand_made}", number=True)][
         : 2 if hand_made else 1
     ]
-    counts = sorted({key for row in evaluations for key in row["iterations"]}, key=int, reverse=True)
     bodies = []
-    for count in counts:
+    for group in dict.fromkeys(group for row in evaluations for group in row["groups"]):
         rows = [
-            [model, len(rows), *_errors(rows, count, metrics), *_size(rows, models, hand_made)]
+            [model, len(rows), *_results(rows, group, metrics), *_size(rows, models, hand_made)]
             for model, rows in models.items()
-            if any(count in row["iterations"] for row in rows)
+            if any(group in row["groups"] for row in rows)
         ]
-        bodies.append(Body(rows, f"{count} iteration" + ("s" if int(count) != 1 else "")))
+        bodies.append(Body(rows, group))
     caption = (
-        "Absolute errors. Mean ± standard deviation over the errors of all seeds; median and p95 are means of the "
+        "Mean ± standard deviation over the cases of all seeds; median and p95 are means of the "
         "seeds' medians and 95th percentiles; the last column of each group is the mean of the seeds' means ± their "
         "standard deviation between seeds."
     )
     return Table(caption, columns, bodies)
 
 
-def _errors(rows: Sequence[Row], count: str, metrics: Sequence[str]) -> list[Cell]:
+def _results(rows: Sequence[Row], group: str, metrics: Sequence[str]) -> list[Cell]:
     cells: list[Cell] = []
     for metric in metrics:
         unit = metric_label(metric)[1]
-        found = [row["iterations"].get(count, {}).get(metric) for row in rows]
+        found = [row["groups"].get(group, {}).get(metric) for row in rows]
         seeds = [statistics for statistics in found if statistics]
         if not seeds:
             cells += [None] * 4
@@ -153,25 +165,22 @@ def seed_table(evaluations: Sequence[Row]) -> Table:
         evaluations: contents of evaluation.json, one a network and seed.
 
     Returns:
-        A table with a row for each network, seed and number of iterations.
+        A table with a row for each network, seed and group.
     """
-    metrics = list(dict.fromkeys(m for row in evaluations for it in row["iterations"].values() for m in it))
-    columns = [Column("model"), Column("seed", number=True), Column("iterations", number=True)]
-    columns += [
-        Column(f"{words} [{unit}]" if unit else words, number=True)
-        for words, unit in (metric_label(metric) for metric in metrics)
-    ]
-    columns += [Column(name, number=True) for name in ("images", "draws", "parameters")] + [Column("architecture")]
+    metrics = metrics_of(evaluations)
+    columns = [Column("model"), Column("seed", number=True), Column("group")]
+    columns += [Column(metric_title(metric), number=True) for metric in metrics]
+    columns += [Column("cases", number=True), Column("parameters", number=True), Column("architecture")]
     rows = []
     for row in evaluations:
-        for count, errors in sorted(row["iterations"].items(), key=lambda item: int(item[0])):
-            cells: list[Cell] = [str(row["model"]), row.get("seed"), int(count)]
+        for group, results in row["groups"].items():
+            cells: list[Cell] = [str(row["model"]), row.get("seed"), group]
             for metric in metrics:
-                one, unit = errors.get(metric), metric_label(metric)[1]
+                one, unit = results.get(metric), metric_label(metric)[1]
                 cells.append(f"{number(one['mean'], unit)} ± {number(one['std'], unit)}" if one else None)
-            cells += [row.get("images"), row.get("draws"), row.get("parameters"), row.get("architecture") or "-"]
+            cells += [max(one["n"] for one in results.values()), row.get("parameters"), row.get("architecture") or "-"]
             rows.append(cells)
-    return Table("Each seed: mean ± standard deviation over its errors.", columns, [Body(rows)])
+    return Table("Each seed: mean ± standard deviation over its cases.", columns, [Body(rows)])
 
 
 def trial_table(trials: Sequence[Row], objective: Objective) -> Table:

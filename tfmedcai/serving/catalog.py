@@ -13,7 +13,7 @@ from tensorflow_serving.apis.model_pb2 import ModelSpec
 
 from tfmedcai.serving.batching import BatchScheduler, read_batching
 from tfmedcai.serving.errors import RequestError, invalid
-from tfmedcai.serving.metrics import LOADS, Metrics
+from tfmedcai.serving.metrics import LATENCY, LOADS, REQUESTS, Metrics
 from tfmedcai.serving.options import ServerOptions
 from tfmedcai.serving.predict import warm_up
 from tfmedcai.serving.servables import Servable
@@ -121,6 +121,27 @@ class Catalog:
                 ended = version.state == UNLOADING and version.users == 0
             if ended:
                 self._end(version)
+
+    @contextmanager
+    def counted(self, name: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Counts a request and its outcome.
+
+        Args:
+            name: model that is asked. One that is not served is counted without its name: anybody can make up names,
+                and they must not fill the memory.
+            api: what is asked: Predict, Classify, ...
+            entrypoint: how: GRPC or REST.
+        """
+        start, status = time.perf_counter(), grpc.StatusCode.OK.name
+        try:
+            yield
+        except RequestError as error:
+            status = error.code.name
+            raise
+        finally:
+            label = name if name in self._sources else ""
+            self._metrics.count(REQUESTS, [label, status])
+            self._metrics.observe(LATENCY, [label, api, entrypoint], time.perf_counter() - start)
 
     def status(self, spec: ModelSpec) -> list[ModelVersionStatus]:
         """Returns the states of a model's versions, newest first; of one where `spec` gives a number.

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 BUCKETS_US = tuple(10 * 1.8**power for power in range(33))
 REQUESTS = ":tensorflow:serving:request_count"
 LATENCY = ":tensorflow:serving:request_latency"
-RUNTIME = ":tensorflow:serving:runtime_latency"
 LOADS = ":tensorflow:cc:saved_model:load_attempt_count"
 _COUNTERS = {REQUESTS: ("model_name", "status"), LOADS: ("model_path", "status")}
-_HISTOGRAMS = {LATENCY: ("model_name", "API", "entrypoint"), RUNTIME: ("model_name", "API", "runtime")}
+_HISTOGRAMS = {LATENCY: ("model_name", "API", "entrypoint")}
 
 
 class Metrics:

@@ -3,9 +3,7 @@
 import json
 import re
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -31,7 +29,7 @@ from tfmedcai.serving.json_tensors import (
     signature_name,
     tensors_from,
 )
-from tfmedcai.serving.metrics import LATENCY, REQUESTS, Metrics
+from tfmedcai.serving.metrics import Metrics
 from tfmedcai.serving.predict import run_signature
 from tfmedcai.serving.servables import DEFAULT_SIGNATURE, Servable
 
@@ -112,7 +110,7 @@ class Rest:
 
     Args:
         catalog: the models.
-        metrics: where requests are counted, and what the metrics page shows.
+        metrics: what the metrics page shows.
         metrics_path: where that page lies; None has none.
     """
 
@@ -151,7 +149,7 @@ class Rest:
 
     def _ask(self, match: re.Match[str], body: bytes) -> dict[str, Json]:
         spec, verb = _spec(match), match["verb"].lower()
-        with self._counted(spec.name, verb.capitalize()):
+        with self.catalog.counted(spec.name, verb.capitalize(), "REST"):
             call: Callable[[Servable, dict[str, Json]], dict[str, Json]]
             call = _predict if verb == "predict" else lambda servable, document: _infer(servable, document, verb)
             with self.catalog.lease(spec) as servable:
@@ -166,18 +164,6 @@ class Rest:
             spec = {"name": servable.name, "version": str(servable.version), "signature_name": ""}
             signatures = _as_dict(SignatureDefMap(signature_def=servable.signatures))
         return json.dumps({"model_spec": spec, "metadata": {"signature_def": signatures}}, indent=1)
-
-    @contextmanager
-    def _counted(self, name: str, api: str) -> Iterator[None]:
-        start, status = time.perf_counter(), grpc.StatusCode.OK.name
-        try:
-            yield
-        except RequestError as error:
-            status = error.code.name
-            raise
-        finally:
-            self.metrics.count(REQUESTS, [name, status])
-            self.metrics.observe(LATENCY, [name, api, "REST"], time.perf_counter() - start)
 
 
 def _predict(servable: Servable, document: dict[str, Json]) -> dict[str, Json]:

@@ -32,7 +32,7 @@ from tfmedcai.serving.catalog import Catalog
 from tfmedcai.serving.config_files import read
 from tfmedcai.serving.errors import RequestError, invalid
 from tfmedcai.serving.examples import classify, multi_inference, regress
-from tfmedcai.serving.metrics import LATENCY, REQUESTS, Metrics
+from tfmedcai.serving.metrics import Metrics
 from tfmedcai.serving.options import ServerOptions
 from tfmedcai.serving.predict import predict
 from tfmedcai.serving.rest import METRICS_PATH, Rest, RestServer
@@ -86,7 +86,7 @@ class Server:
         self.catalog = Catalog(sources, options, self.metrics)
         self.host = options.host
         threads = ThreadPoolExecutor(THREADS_PER_CORE * (os.cpu_count() or 1), thread_name_prefix="serving")
-        services = Services(self.catalog, options, self.metrics)
+        services = Services(self.catalog, options)
         self._threads, self._share_port = threads, share_port
         grpc_options = [*_GRPC_OPTIONS, ("grpc.so_reuseport", int(share_port))]
         self._handler, self._started = _Handler(services.methods), False
@@ -162,11 +162,10 @@ class Services:
     Args:
         catalog: the models.
         options: how to answer.
-        metrics: where requests are counted.
     """
 
-    def __init__(self, catalog: Catalog, options: ServerOptions, metrics: Metrics) -> None:
-        self.catalog, self.metrics = catalog, metrics
+    def __init__(self, catalog: Catalog, options: ServerOptions) -> None:
+        self.catalog = catalog
         self._content = options.enable_serialization_as_tensor_content
         self._is_one_of_several = options.workers > 1
         prediction, model = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
@@ -244,17 +243,8 @@ class Services:
         """Lends a request its model, and counts it."""
         if request is not None:
             _require_spec(request)
-        start = time.perf_counter()
-        status = grpc.StatusCode.OK.name
-        try:
-            with self.catalog.lease(spec) as servable:
-                yield servable
-        except RequestError as error:
-            status = error.code.name
-            raise
-        finally:
-            self.metrics.count(REQUESTS, [spec.name, status])
-            self.metrics.observe(LATENCY, [spec.name, api, "GRPC"], time.perf_counter() - start)
+        with self.catalog.counted(spec.name, api, "GRPC"), self.catalog.lease(spec) as servable:
+            yield servable
 
 
 def metadata(catalog: Catalog, spec: ModelSpec) -> GetModelMetadataResponse:

@@ -1,7 +1,7 @@
 """Pose of a surgical instrument in an X-ray image: patches, landmarks, iterative refinement (i3PosNet, AutoSNAP)."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +16,21 @@ from tfmedcai.geometry.crop import PatchGeometry, disturb, inside_image, sample_
 from tfmedcai.geometry.landmarks import project_landmarks
 from tfmedcai.inference.iterative_pose import refine
 from tfmedcai.metrics.pose import pose_errors, summary
+from tfmedcai.reports.document import Picture
 from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Arrays, Keeper, Row, mean_squared_error, train
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
-from tfmedcai.tasks.task import Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.relaxed import Relaxed, halves, stream
+from tfmedcai.tasks.task import OF_ALL, Evaluation, Signature, Task, build_network, build_supernet
 
 # A start pose has no tilt and the usual resolution of a C-arm (i3PosNet's evaluation protocol).
 START_TILT, START_RESOLUTION = 0.0, 0.15
+CASE_ARRAYS = (
+    *("label", "images", "true", "start", "predicted", "landmarks_true", "landmarks_predicted"),
+    *("position_error_mm", "angle_error_deg"),
+)
 COLUMNS = "x [px], y [px], forward angle [deg, counter-clockwise from +x], tilt [deg], resolution [mm/px]"
 
 
@@ -40,7 +46,7 @@ class PoseTask(Task):
         return PatchGeometry(self.settings.pose.instrument)
 
     @cached_property
-    def parts(self) -> dict[str, Arrays]:
+    def samples(self) -> dict[str, Arrays]:
         """Patches split by image: training 70 %, online validation 10 %, test and model selection 20 %."""
         images = training_images(self.settings.pose, self.settings.seed)
         patches, targets = cut_patches(images, self.geometry, self.settings.pose.augmentation, self.settings.seed)
@@ -62,17 +68,19 @@ class PoseTask(Task):
 
     def network(self, architecture: Architecture | None, *, search: bool = False) -> keras.Model:
         """From a patch to the normalised virtual landmarks."""
-        shape = (self.geometry.height, self.geometry.width, 1)
-        outputs = 2 * len(self.geometry.landmarks_mm)
-        return build_network(self.settings, architecture, search=search, input_shape=shape, outputs=outputs)
+        return build_network(self.settings, architecture, search=search, **self._ends())
 
-    def score(self, architecture: Architecture, epochs: int, seed: int) -> dict[str, float]:
+    def _ends(self) -> dict[str, Any]:
+        geometry = self.geometry
+        return {"input_shape": (geometry.height, geometry.width, 1), "outputs": 2 * len(geometry.landmarks_mm)}
+
+    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """-log10 of the mean squared error of the normalised landmarks on the model-selection images."""
         fit = self.settings.search.fit
         model, rows = train(
-            lambda: self.network(architecture, search=True), self.parts["training"], None, fit, epochs, seed
+            lambda: self.network(architecture, search=True), self.samples["training"], None, fit, epochs, seed
         )
-        error = mean_squared_error(model, self.parts["test"])
+        error = mean_squared_error(model, self.samples["test"])
         metrics = {
             self.objective.name: -math.log10(error),
             "regression_mse": error,
@@ -82,15 +90,26 @@ class PoseTask(Task):
         keras.backend.clear_session()
         return metrics
 
+    def relaxed(self, seed: int, part: int = 0) -> Relaxed:
+        """The training images, split between weights and architecture; the others stay unseen."""
+        search = self.settings.supernet
+        one, other = halves(self.samples["training"], self.settings.pose.augmentation, search.share, seed)
+        return Relaxed(
+            lambda: build_supernet(self.settings, **self._ends()),
+            "mse",
+            stream(one, search.batch_size, seed),
+            stream(other, search.batch_size, seed),
+        )
+
     def train(self, architecture: Architecture | None, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on the training part; the validation part is watched, never learnt."""
         training = self.settings.training
         fit: Fit = self.settings.baseline if architecture is None else training
-        parts = self.parts
+        samples = self.samples
         return train(
             lambda: self.network(architecture),
-            parts["training"],
-            parts["validation"],
+            samples["training"],
+            samples["validation"],
             fit,
             training.epochs,
             seed,
@@ -119,14 +138,17 @@ class PoseTask(Task):
         report = {
             "images": len(images),
             "draws": self.settings.pose.draws,
-            "iterations": {str(count): summary(errors[count]) for count in counts},
+            "groups": {
+                f"{count} iteration{'s' * (count > 1)}": summary(errors[count])
+                for count in sorted(counts, reverse=True)
+            },
         }
         return Evaluation(report, self._cases(images, truth, start, found[counts[-1]], errors[counts[-1]]))
 
     def _cases(
         self, images: list[np.ndarray], truth: np.ndarray, start: np.ndarray, found: np.ndarray, errors: dict[str, Any]
     ) -> dict[str, np.ndarray]:
-        order = np.argsort(errors["position_mm"])
+        order = np.argsort(errors["position_error_mm"])
         chosen = order[[0, len(order) // 2, -1]]
         table = self.geometry.landmarks_mm
         return {
@@ -137,46 +159,43 @@ class PoseTask(Task):
             "predicted": found[chosen],
             "landmarks_true": project_landmarks(truth[chosen], table).numpy(),
             "landmarks_predicted": project_landmarks(found[chosen], table).numpy(),
-            "position_mm": errors["position_mm"][chosen],
-            "angle_deg": errors["angle_deg"][chosen],
-            "errors_position_mm": errors["position_mm"],
-            "errors_angle_deg": errors["angle_deg"],
+            **{metric: values[chosen] for metric, values in errors.items()},
+            **{OF_ALL + metric: values for metric, values in errors.items()},
         }
 
+    @staticmethod
+    def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
+        """The best, median and worst case by position, zoomed to the instrument."""
+        return [
+            _case_picture({name: cases[name][index] for name in CASE_ARRAYS}) for index in range(len(cases["label"]))
+        ]
+
     def signatures(self, model: keras.Model) -> dict[str, Signature]:
-        """A full image and rough poses in, refined poses and landmarks out, after three iterations or one."""
+        """A full image and rough poses in, refined poses and landmarks out."""
         height, width = self.settings.pose.image_size
-        example = {
-            "image": np.random.default_rng(0).uniform(size=(1, height, width)).astype(np.float32),
-            "pose": np.array([[width / 2, height / 2, 20.0, START_TILT, START_RESOLUTION]], np.float32),
-        }
-        inputs = {
-            "image": tf.TensorSpec((None, None, None), tf.float32, name="image"),
-            "pose": tf.TensorSpec((None, 5), tf.float32, name="pose"),
-        }
+        grey = np.random.default_rng(0).integers(256, size=(1, height, width))
+        pose = np.array([[width / 2, height / 2, 20.0, START_TILT, START_RESOLUTION]], np.float32)
         meaning = {
             "image": "(batch, height, width) grey values, any scale, metal dark; or a batch of 1 for all poses",
             "pose": f"(batch, 5) in: rough, out: refined: {COLUMNS}",
             "landmarks": f"(batch, {len(self.geometry.landmarks_mm)}, 2) virtual landmarks, x and y [px] of the image",
         }
 
-        def entrance(iterations: int) -> Signature:
+        def entrance(iterations: int, dtype: tf.DType = tf.float32) -> Signature:
             def answer(image: tf.Tensor, pose: tf.Tensor) -> dict[str, tf.Tensor]:
-                checks = [
-                    tf.debugging.assert_all_finite(image, "`image` has values that are not numbers"),
-                    tf.debugging.assert_all_finite(pose, "`pose` has values that are not numbers"),
-                    tf.debugging.Assert(
-                        tf.reduce_all(inside_image(pose, tf.shape(image)[1:])),
-                        ["a `pose` lies outside the image", pose],
-                    ),
-                ]
-                with tf.control_dependencies([check for check in checks if check is not None]):
+                image = tf.cast(image, tf.float32)
+                with tf.control_dependencies(_checks(image, pose)):
                     refined, landmarks = refine(model, image, _radians(pose), self.geometry, iterations)
                 return {"pose": _degrees(refined), "landmarks": landmarks}
 
+            inputs = {
+                "image": tf.TensorSpec((None, None, None), dtype, name="image"),
+                "pose": tf.TensorSpec((None, 5), tf.float32, name="pose"),
+            }
+            example = {"image": grey.astype(dtype.as_numpy_dtype), "pose": pose}
             return Signature(answer, inputs, example, meaning)
 
-        return {"serving_default": entrance(3), "one_iteration": entrance(1)}
+        return {"serving_default": entrance(3), "one_iteration": entrance(1), "uint8_image": entrance(3, tf.uint8)}
 
     def predict(
         self, model: keras.Model, image: np.ndarray, pose: Sequence[float], iterations: int = 3
@@ -230,6 +249,29 @@ def start_poses(truth: tf.Tensor, seed: tuple[int, int]) -> tf.Tensor:
     start = disturb(truth, rotation, displacement)
     given = tf.repeat(tf.constant([[START_TILT, START_RESOLUTION]]), count, axis=0)
     return tf.concat([start[:, :3], given], axis=1)
+
+
+def _case_picture(case: Mapping[str, np.ndarray]) -> Picture:
+    title = f"{case['label']}: {case['position_error_mm']:.3f} mm, {case['angle_error_deg']:.2f} deg"
+    marks = Marks(predicted=case["landmarks_predicted"], true=case["landmarks_true"])
+    return Picture(
+        overlay(case["images"], case["true"], case["predicted"], case["start"], marks, title),
+        f"{title}. Dashed red and crosses: prediction; green and circles: truth; dotted grey: the rough pose.",
+        f"X-ray image of the {case['label']} case with predicted, true and start pose.",
+        bitmap=True,
+    )
+
+
+def _checks(image: tf.Tensor, pose: tf.Tensor) -> list[tf.Operation]:
+    """Returns what must have run in the graph before an answer is computed."""
+    checks = [
+        tf.debugging.assert_all_finite(image, "`image` has values that are not numbers"),
+        tf.debugging.assert_all_finite(pose, "`pose` has values that are not numbers"),
+        tf.debugging.Assert(
+            tf.reduce_all(inside_image(pose, tf.shape(image)[1:])), ["a `pose` lies outside the image", pose]
+        ),
+    ]
+    return [check for check in checks if check is not None]
 
 
 def _radians(pose: tf.Tensor | np.ndarray) -> tf.Tensor:

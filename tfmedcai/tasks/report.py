@@ -14,7 +14,7 @@ from tfmedcai.reports.pages import RunData, search_report
 from tfmedcai.reports.summary import best_trial
 from tfmedcai.runs import ModelFolder, Run, read_json, write_whole
 from tfmedcai.tasks.fitting import read_history
-from tfmedcai.tasks.task import make_space
+from tfmedcai.tasks.task import OF_ALL, make_space
 
 
 def write_run_report(run: Run, settings: Settings) -> None:
@@ -62,8 +62,8 @@ def run_data(run: Run, settings: Settings) -> RunData:
         rounds=Journal(run.rounds).read(),
         evaluations=[read_json(folder.evaluation) for folder in evaluated],
         hand_made=settings.training.baseline,
-        cases=_cases(searched),
-        hand_made_cases=_cases(hand_made),
+        cases=load("tasks", settings.task).case_pictures(_arrays(searched[0])) if searched else (),
+        values={cards[group[0].folder]["network"]: _values(group[0]) for group in (searched, hand_made) if group},
         histories=histories,
         settings_text=run.settings.read_text(),
         environment=read_json(run.environment),
@@ -71,8 +71,10 @@ def run_data(run: Run, settings: Settings) -> RunData:
     )
 
 
-def _cases(folders: list[ModelFolder]) -> dict[str, np.ndarray] | None:
-    if not folders:
-        return None
-    with np.load(folders[0].cases, allow_pickle=False) as arrays:
+def _arrays(folder: ModelFolder) -> dict[str, np.ndarray]:
+    with np.load(folder.cases, allow_pickle=False) as arrays:
         return dict(arrays)
+
+
+def _values(folder: ModelFolder) -> dict[str, np.ndarray]:
+    return {name.removeprefix(OF_ALL): array for name, array in _arrays(folder).items() if name.startswith(OF_ALL)}

@@ -1,7 +1,7 @@
 """What a search, a training, an export and a report need from a task."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -11,8 +11,12 @@ import tensorflow as tf
 
 from tfmedcai import registry
 from tfmedcai.config import Settings
+from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
+from tfmedcai.tasks.relaxed import Relaxed
+
+OF_ALL = "all_"  # prefix of the arrays of an evaluation that hold a metric of all cases
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,9 @@ class Evaluation:
     """What a trained network is worth on the evaluation set.
 
     Attributes:
-        summary: JSON types: number of cases and the statistics of each error, by setting of the evaluation.
-        cases: arrays for pictures: chosen cases and the errors of all.
+        summary: JSON types; its "groups" are the results by group (a number of iterations, a structure), the one that
+            matters most first: metric -> mean, std, median, p95, n.
+        cases: arrays for pictures of chosen cases, and as `OF_ALL + metric` the values of all cases.
     """
 
     summary: dict[str, Any]
@@ -54,6 +59,7 @@ class Task(abc.ABC):
 
     name: ClassVar[str]
     objective: ClassVar[Objective]
+    parts = 1  # trainings (folds, initialisations) whose mean is a score
 
     def __init__(self, settings: Settings):
         self.settings = settings
@@ -72,11 +78,29 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def score(self, architecture: Architecture, epochs: int, seed: int) -> dict[str, float]:
+    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """Trains a candidate and returns its metrics, the objective's name and `parameters` among them.
 
         The metrics are computed on samples that the candidate was not trained on and the evaluation does not use.
+
+        Args:
+            architecture: the candidate.
+            epochs: epochs of its training.
+            seed: seed of weights and order.
+            part: which of the `parts` trainings, of which a score is the mean.
         """
+
+    def relaxed(self, seed: int, part: int = 0) -> Relaxed:
+        """Returns the relaxed problem of a supernet search, on samples that candidates are trained on.
+
+        Args:
+            seed: seed of the split into samples of the weights and of the architecture, and of their order.
+            part: which of the `parts` trainings.
+
+        Raises:
+            ValueError: if the task offers none.
+        """
+        raise ValueError(f"the task `{self.name}` offers no relaxed problem, which the oracle `supernet` needs.")
 
     @abc.abstractmethod
     def train(
@@ -87,6 +111,11 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, model: keras.Model) -> Evaluation:
         """Measures a trained network on the evaluation set, whose subjects no training has seen."""
+
+    @staticmethod
+    @abc.abstractmethod
+    def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
+        """Draws the chosen cases of an evaluation for the report."""
 
     @abc.abstractmethod
     def signatures(self, model: keras.Model) -> dict[str, Signature]:
@@ -102,6 +131,25 @@ def make_space(settings: Settings) -> SearchSpace:
     """Returns the search space that the settings name, made with the table of its name."""
     table = getattr(settings, settings.space, None)
     return registry.load("spaces", settings.space)(**(table.model_dump() if table is not None else {}))
+
+
+def build_supernet(
+    settings: Settings, *, input_shape: tuple[int, ...], outputs: int, per_pixel: bool = False
+) -> keras.Model:
+    """Builds the continuous relaxation of the networks that are scored while searching, of the same size.
+
+    Args:
+        settings: names the space; the table of its network gives the size.
+        input_shape: shape of one sample.
+        outputs: number of values to regress, or of classes.
+        per_pixel: answer at every pixel instead of once.
+
+    Raises:
+        ValueError: if no supernet is registered for the space.
+    """
+    size = getattr(settings, registry.load("spaces", settings.space).network).size(search=True)
+    build = registry.load("supernets", settings.space)
+    return build(input_shape=input_shape, outputs=outputs, per_pixel=per_pixel, **size)
 
 
 def build_network(

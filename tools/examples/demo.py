@@ -1,8 +1,8 @@
 """The main job on simulated X-ray images: search, train, evaluate, export, serve, ask, report; prints each command."""
 
 import argparse
-import json
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -13,57 +13,38 @@ from tfmedcai.config import read_settings
 ROOT = Path(__file__).parents[2]
 
 
-def run(*arguments: str) -> str:
-    """Runs `python -m ARGUMENTS`, shows the command and what it prints, and returns what it printed."""
-    print(f"\n$ python -m {shlex.join(arguments)}", flush=True)
-    lines = []
-    with subprocess.Popen([sys.executable, "-m", *arguments], stdout=subprocess.PIPE, text=True) as process:
-        for line in process.stdout or ():
-            print(line, end="", flush=True)
-            lines.append(line)
-    if process.returncode:
-        sys.exit(process.returncode)
-    return "".join(lines)
+def run(module: str, *arguments: str) -> None:
+    """Shows a command and carries it out as `python -m MODULE ARGUMENTS` does, without loading TensorFlow each time."""
+    print(f"\n$ python -m {shlex.join([module, *arguments])}", flush=True)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def serve_and_ask(exported: Path, folder: Path) -> dict:
+def serve_and_ask(exported: Path, folder: Path) -> None:
     """Starts the embedded server on a free port of the loopback device, asks it about one image, and stops it."""
     import numpy as np
 
     from tfmedcai.simulators.xray_instruments import XRayScene, simulate
 
     sample = simulate(XRayScene(image_size=(256, 256), subjects=(2000, 2001)), seed=7, index=0)
-    np.save(folder / "image.npy", sample["image"].numpy())
+    image = folder / "image.npy"
+    np.save(image, sample["image"].numpy())
     x, y, angle = sample["image_pose"].numpy()[:3]
     rough = f"{x + 5:.1f},{y - 4:.1f},{np.degrees(angle) + 6:.1f},0,0.15"
     serve = ["tfmedcai.serving", "serve", "--model_name", "pose", "--model_base_path", str(exported), "--port", "0"]
     print(f"\n$ python -m {shlex.join(serve)} &", flush=True)
-    server = subprocess.Popen([sys.executable, "-m", *serve], stdout=subprocess.PIPE, text=True)
-    try:
-        ready = server.stdout.readline() if server.stdout else ""
-        print(ready, end="", flush=True)
-        port = re.search(r":(\d+)", ready)
-        if port is None:
-            raise SystemExit("the server did not start")
-        image = f"image={folder / 'image.npy'}"
-        address = f"127.0.0.1:{port[1]}"
-        answer = run(
-            "tfmedcai.serving",
-            "ask",
-            "--address",
-            address,
-            "--model",
-            "pose",
-            "--input",
-            image,
-            "--input",
-            f"pose={rough}",
-        )
-    finally:
-        server.terminate()
-        server.wait()
+    with subprocess.Popen([sys.executable, "-m", *serve], stdout=subprocess.PIPE, text=True) as server:
+        try:
+            ready = server.stdout.readline() if server.stdout else ""
+            print(ready, end="", flush=True)
+            port = re.search(r":(\d+)", ready)
+            if port is None:
+                raise SystemExit("the server did not start")
+            inputs = ["--input", f"image={image}", "--input", f"pose={rough}"]
+            run("tfmedcai.serving", "ask", "--address", f"127.0.0.1:{port[1]}", "--model", "pose", *inputs)
+        finally:
+            server.terminate()
     print(f"rough pose {rough}; true pose {x:.1f},{y:.1f},{np.degrees(angle):.1f}")
-    return json.loads(answer)
 
 
 def main() -> None:

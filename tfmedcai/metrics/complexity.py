@@ -41,7 +41,7 @@ def multiply_accumulates(model: keras.Model) -> int:
     """Counts the multiply-accumulates of the convolutions and dense layers for one sample.
 
     Normalisation, activation, pooling, resizing and biases are not counted, as is usual. A layer that is called twice
-    counts twice.
+    counts twice. A layer of another kind may say its own count: a method `multiply_accumulates(positions)`.
 
     Args:
         model: functional or sequential model whose inputs have fixed shapes.
@@ -132,6 +132,8 @@ def _layer_multiply_accumulates(node: Any) -> int:
     if isinstance(layer, TRANSPOSED):
         source = node.input_tensors[0]
         return kernels * _elements(source) // _channels(layer, source)
+    if hasattr(layer, "multiply_accumulates"):
+        return layer.multiply_accumulates(_elements(output) // output.shape[-1])
     raise ValueError(
         f"Multiply-accumulates of a layer of type {type(layer).__name__} are not known. "
         f"Received `{layer.name}`: count the layers around it."

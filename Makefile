@@ -1,9 +1,9 @@
-PYTHON ?= python3.11
+PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
-# Four times as fast as pip, which still serves where uv cannot reach the index.
+# Four times as fast as pip, which still serves where there is no uv or it cannot reach the index.
 UV := --quiet --python $(BIN)/python --compile-bytecode --no-deps
 
 .PHONY: help demo test check slow lint types smoke node benchmark lock clean
@@ -13,8 +13,7 @@ help:  ## show the verbs
 
 $(READY): requirements.lock setup.cfg pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(PIP) uv==0.13.9
-	$(BIN)/uv pip install $(UV) -r requirements.lock || $(PIP) -r requirements.lock
+	{ $(PIP) uv==0.13.9 && $(BIN)/uv pip install $(UV) -r requirements.lock; } || $(PIP) -r requirements.lock
 	$(PIP) -e .
 	touch $(READY)
 

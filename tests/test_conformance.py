@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -37,7 +38,8 @@ def test_task(name):
     assert task.name == name
     assert json.loads(json.dumps(task.describe())) == task.describe()
     assert task.objective.direction in ("max", "min")
-    signatures = task.signatures(task.network(None))
+    architecture = make_space(SMALL).sample(np.random.default_rng(0))  # any space serves any task
+    signatures = task.signatures(task.network(architecture))
     assert "serving_default" in signatures
     for signature in signatures.values():
         assert set(signature.example) == set(signature.inputs)

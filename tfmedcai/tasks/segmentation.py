@@ -61,7 +61,7 @@ class SegmentationTask(Task):
         count = segmentation.cases if segmentation.dataset == "simulated" else len(find_cases(segmentation))
         return {
             "cases": f"{count} {segmentation.dataset}, {segmentation.folds} parts by patient, one held out for a seed",
-            "structures": segmentation.structures,
+            "structures": {name: list(labels) for name, labels in segmentation.structures.items()},
             "score": f"mean of {self.parts} trainings",
         }
 

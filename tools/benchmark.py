@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -203,7 +204,79 @@ def _latencies(asks: list[Callable[[], object]], count: int) -> tuple[float, flo
     return statistics.median(seconds), len(seconds) / (time.perf_counter() - start)
 
 
-TOPICS = {"snap": snap, "serving": serving}
+def supernet(runs: int, peers: Path | None = None, darts: Path | None = None) -> Iterator[Case]:
+    """A step of DARTS's search at 16 features, 8 cells, batches of 8: weights alone, first and second order."""
+    import keras
+    import tensorflow as tf
+
+    from tfmedcai.config import SupernetSettings
+    from tfmedcai.metrics.complexity import training_memory
+    from tfmedcai.models.darts_supernet import darts_supernet
+    from tfmedcai.search.relaxed_search import compiled
+    from tfmedcai.tasks.relaxed import Relaxed, Stream
+
+    def batch() -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.random.normal((8, 32, 32, 3)), tf.random.uniform((8,), 0, 10, tf.int32)
+
+    data = (batch(), batch())
+    stream = Stream(lambda epoch: tf.data.Dataset.from_tensors(data[0]), 1)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    problem = Relaxed(lambda: darts_supernet(input_shape=(32, 32, 3), outputs=10), loss, stream, stream)
+    estimate = round(training_memory(problem.build(), 8, optimizer_slots=1) / 2**20)
+    if peers is None or darts is None:
+        print("without --peers and --darts the original is left out", file=sys.stderr)
+    for case, options in (("weights", {}), ("first", {}), ("second", {"second_order": True})):
+        keras.backend.clear_session()
+        model = compiled(problem, SupernetSettings(**options), seed=0)
+        model.architecture_moves = case != "weights"
+        start = time.perf_counter()
+        step = tf.function(model.train_step)
+        step(data)
+        more = {"trace_s": round(time.perf_counter() - start, 1), "estimated_mb": estimate}
+        peer = (
+            darts_steps(peers, darts, case) if peers is not None and darts is not None and case != "weights" else None
+        )
+        yield interleaved(f"darts:{case}", lambda step=step: float(step(data)["loss"]), peer, runs) | more
+
+
+def darts_steps(peers: Path, darts: Path, order: str) -> Iterator[tuple[float, int]]:
+    """Yields seconds and peak memory in MB of step after step of the original DARTS, in an environment of its own."""
+    import subprocess
+
+    program = Path(__file__).with_name("peers") / "darts_step.py"
+    command = [peers / "bin" / "python", program, darts, str(len(os.sched_getaffinity(0)))]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        try:
+            while True:
+                print(order, file=process.stdin, flush=True)
+                seconds, peak = process.stdout.readline().split()
+                yield float(seconds), int(peak)
+        finally:
+            process.terminate()
+
+
+def interleaved(case: str, run: Callable[[], object], peer: Iterator[tuple[float, int]] | None, runs: int) -> Case:
+    """Times ours and the peer's runs in turn, after two of each that are not counted; medians."""
+    ours, theirs = [], []
+    for number in range(-2, runs):
+        start = time.perf_counter()
+        run()
+        seconds = time.perf_counter() - start
+        other = next(peer) if peer is not None else None
+        if number >= 0:
+            ours.append(seconds)
+            theirs += [other] if other is not None else []
+    found = line(case, statistics.median(ours))
+    if peer is None:
+        return found
+    middle = statistics.median(seconds for seconds, _ in theirs)
+    peer.close()
+    names = {"peer": "DARTS, PyTorch", "peer_s": round(middle, 5), "ratio": round(middle / found["ours_s"], 2)}
+    return found | names | {"peer_peak_mb": theirs[-1][1]}
+
+
+TOPICS = {"snap": snap, "serving": serving, "supernet": supernet}
 
 
 def main() -> None:
@@ -212,11 +285,14 @@ def main() -> None:
     parser.add_argument("topic", choices=sorted(TOPICS))
     parser.add_argument("--runs", type=int, default=7, help="runs of each case")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
+    parser.add_argument("--peers", type=Path, help="environment with PyTorch, for topics that have a peer")
+    parser.add_argument("--darts", type=Path, help="folder `cnn` of a clone of github.com/quark0/darts")
     given = parser.parse_args()
     prepare_tensorflow()
     if not given.json:
         print(f"{given.topic}: {(TOPICS[given.topic].__doc__ or '').strip()}")
-    for case in TOPICS[given.topic](given.runs):
+    more = {"peers": given.peers, "darts": given.darts} if given.topic == "supernet" else {}
+    for case in TOPICS[given.topic](given.runs, **more):
         print(json.dumps(case), flush=True)
 
 

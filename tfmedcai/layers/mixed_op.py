@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,21 +44,25 @@ class Standardisation(keras.layers.Layer):
     def call(self, x: Any, factors: Any = None, training: bool = False) -> Any:
         """Returns the standardised `x` `(batch, ..., channels)` times `factors` `(channels,)`, ones by default."""
         x = tf.cast(x, self.compute_dtype)
-        scale = tf.ones((x.shape[-1],), tf.float32) if factors is None else tf.cast(factors, tf.float32)
+        shape = x.shape
+        scale = tf.ones(shape[-1:]) if factors is None else tf.cast(factors, tf.float32)
+        if len(shape) != 4:
+            x = tf.reshape(x, (-1, 1, math.prod(shape[1:-1]), shape[-1]))
         # Fused, since Keras's own normalisation passes over the maps several times on a CPU.
         result, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            tf.reshape(x, (tf.shape(x)[0], 1, -1, x.shape[-1])),
+            x,
             scale,
-            tf.zeros_like(scale),
-            mean=None if training else tf.convert_to_tensor(self.moving_mean),
-            variance=None if training else tf.convert_to_tensor(self.moving_variance),
+            tf.zeros(shape[-1:]),
+            tf.convert_to_tensor(self.moving_mean),
+            tf.convert_to_tensor(self.moving_variance),
             epsilon=self.epsilon,
             is_training=training,
+            exponential_avg_factor=1 - self.momentum if training else 1.0,
         )
         if training:
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(self.momentum * moving + (1 - self.momentum) * batch)
-        return tf.reshape(result, tf.shape(x))
+            self.moving_mean.assign(mean)
+            self.moving_variance.assign(variance)
+        return result if len(shape) == 4 else tf.reshape(result, (-1, *shape[1:]))
 
     def compute_output_shape(self, x_shape: Shape, factors_shape: Shape | None = None) -> Shape:
         """The shape of the input."""
@@ -129,20 +134,26 @@ class MixedOp(keras.layers.Layer):
             training: standardise with the statistics of the batch.
         """
         terms = []
-        for number, (x, layer) in enumerate(zip(candidates, self.standardisations, strict=True)):
-            factors = weights[:, number]
+        columns = tf.unstack(tf.cast(weights, tf.float32), axis=1)
+        for x, column, layer in zip(candidates, columns, self.standardisations, strict=True):
+            x = tf.cast(x, self.compute_dtype)
             if layer is not None:
-                terms.append(layer(x, tf.repeat(factors, x.shape[-1] // self.edges), training=training))
+                terms.append(layer(x, self._for_channels(column), training=training))
+                continue
+            column = tf.cast(column, self.compute_dtype)
+            if x.shape[-1] == self.channels:
+                terms.append(x * self._for_channels(column))
             else:
-                terms.append(self._weighted(x, factors))
+                spread = tf.expand_dims(x, -2) * tf.expand_dims(column, -1)
+                terms.append(tf.reshape(spread, (-1, *x.shape[1:-1], self.channels)))
         return tf.add_n(terms)
 
-    def _weighted(self, x: Any, factors: Any) -> Any:
-        x, factors = (tf.cast(tensor, self.compute_dtype) for tensor in (x, factors))
-        if x.shape[-1] == self.channels:
-            return x * tf.repeat(factors, self.channels // self.edges)
-        spread = tf.expand_dims(x, -2) * tf.expand_dims(factors, -1)
-        return tf.reshape(spread, tf.concat([tf.shape(x)[:-1], [self.channels]], 0))
+    def _for_channels(self, column: Any) -> Any:
+        """Repeats the weights of the edges for their channels."""
+        if self.edges == 1:
+            return tf.broadcast_to(column, (self.channels,))
+        spread = tf.broadcast_to(tf.expand_dims(column, -1), (self.edges, self.channels // self.edges))
+        return tf.reshape(spread, (-1,))
 
     def compute_output_shape(self, candidates_shape: Sequence[Shape], weights_shape: Shape) -> Shape:
         """The shape of the largest candidate."""
@@ -193,7 +204,7 @@ class GroupedProjection(keras.layers.Layer):
         kernels = tf.unstack(tf.convert_to_tensor(self.kernel))
         parts = tf.split(rows, self.groups, axis=-1)
         made = tf.concat([tf.matmul(part, kernel) for part, kernel in zip(parts, kernels, strict=True)], axis=-1)
-        return tf.reshape(made, tf.concat([tf.shape(x)[:-1], [self.filters]], 0))
+        return tf.reshape(made, (-1, *x.shape[1:-1], self.filters))
 
     def compute_output_shape(self, shape: Shape) -> Shape:
         """The input's with other channels."""

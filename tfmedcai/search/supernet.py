@@ -133,6 +133,11 @@ class Supernet(keras.Model):
         logs = self._weight_step(training)
         return logs | {"architecture_loss": self.architecture_loss.result(), "entropy": self.entropy()}
 
+    def compute_metrics(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """Returns what `keras.Model.compute_metrics` does, without the two running means of a training step."""
+        logs = super().compute_metrics(*args, **options)
+        return {name: value for name, value in logs.items() if name not in ("weight_loss", "architecture_loss")}
+
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Keras calls it under a distribution strategy only, and would take the pair of batches for (x, y).
         super()._symbolic_build(data_batch=data_batch[0])
@@ -149,8 +154,7 @@ class Supernet(keras.Model):
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip)
         self._apply(self.optimizer, gradients, weights, self.weight_decay)
         self.weight_loss.update_state(loss * _replicas())
-        logs = self.compute_metrics(x, y, predicted)
-        return logs | {"loss": logs.pop(self.weight_loss.name)}
+        return self.compute_metrics(x, y, predicted) | {"loss": self.weight_loss.result()}
 
     def _architecture_step(self, training: tuple[Any, Any], validation: tuple[Any, Any]) -> None:
         weights = [tf.convert_to_tensor(weight) for weight in self.network.trainable_variables]

@@ -26,7 +26,7 @@ def vnet(
 
     Stages of one to three 5x5x5 convolutions with PReLU, to the last of which the input of the stage is added; 2x2x2
     convolutions of stride 2 between them, transposed ones on the way up. The publication gives no number of weights;
-    one channel and two classes make 65 173 903 here. MONAI's `VNet` has 45 597 898: it has 2 instead of 3 convolutions
+    one channel and two classes make 65 175 314 here. MONAI's `VNet` has 45 597 898: it has 2 instead of 3 convolutions
     in each of the three lowest stages but one and 1 instead of 2 in the last but one, and normalises, which the
     publication does not.
 

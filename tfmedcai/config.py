@@ -207,6 +207,41 @@ class DartsNetSettings(Table):
         return {"filters": self.filters, "cells": self.cells, "stem": self.stem, "drop_path": self.drop_path}
 
 
+class VolumetricNetSettings(Table):
+    """The network of a volumetric code, and the mean of its kernels (volumetric_mix)."""
+
+    filters: PositiveInt = Field(default=64, ge=4, description="channels of the stem, which all others follow")
+    search_filters: PositiveInt = Field(default=64, ge=4, description="the same, while searching and in the supernet")
+    recompute: bool = Field(
+        default=False, description="compute cells again for the gradient: less memory, a third more work"
+    )
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters` of the network, while searching or at full size, and `recompute`."""
+        return {"filters": self.search_filters if search else self.filters, "recompute": self.recompute}
+
+
+class UNet3DSettings(Table):
+    """3D U-Net, a hand-made network for the segmentation of volumes."""
+
+    filters: PositiveInt = Field(default=32, description="channels of the first convolution")
+    depth: PositiveInt = Field(default=3, description="halvings of the resolution")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters` and `depth`, the same while searching and at full size."""
+        return self.model_dump()
+
+
+class VNetSettings(Table):
+    """V-Net, a hand-made network for the segmentation of volumes."""
+
+    filters: PositiveInt = Field(default=16, description="channels of the first stage")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters`, the same while searching and at full size."""
+        return self.model_dump()
+
+
 class Fit(Table):
     """How a network is fitted."""
 
@@ -324,6 +359,10 @@ class Settings(Table):
     unet: UNetSettings = UNetSettings()
     resunet: UNetSettings = UNetSettings()
     darts_net: DartsNetSettings = DartsNetSettings()
+    volumetric_net: VolumetricNetSettings = VolumetricNetSettings()
+    volumetric_mix: VolumetricNetSettings = VolumetricNetSettings()
+    unet3d: UNet3DSettings = UNet3DSettings()
+    vnet: VNetSettings = VNetSettings()
     search: SearchSettings = SearchSettings()
     latent: LatentSettings = LatentSettings()
     local: LocalSettings = LocalSettings()
@@ -366,6 +405,10 @@ class Settings(Table):
                 "unet": {"filters": 4, "depth": 2},
                 "resunet": {"filters": 4, "depth": 2},
                 "darts_net": {"filters": 4, "cells": 2, "search_filters": 4, "search_cells": 2},
+                "volumetric_net": {"filters": 4, "search_filters": 4},
+                "volumetric_mix": {"filters": 4, "search_filters": 4},
+                "unet3d": {"filters": 2},
+                "vnet": {"filters": 2},
                 "search": {"trials": 4, "fit": {"epochs": 1, "batch_size": 8}},
                 "supernet": {"epochs": 2, "start_epoch": 1, "batch_size": 4},
                 "latent": {"initial": 2, "per_round": 2, "lstm_units": 8, "fit_steps": 3},

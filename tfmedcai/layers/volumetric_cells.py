@@ -39,11 +39,24 @@ def bottleneck(x: Tensor, filters: int, kernel: str, name: str) -> Tensor:
     Reference:
         V-NAS, section 3.2; He et al., Deep residual learning, CVPR 2016.
     """
-    first, second = ENCODER_SIZES[kernel]
     x = volumetric_convolution(x, filters, POINT, f"{name}_in")
-    x = activated(x, f"{name}_in")
-    x = volumetric_convolution(x, filters, first, f"{name}_x")
-    x = activated(x, f"{name}_x")
+    return expanded(activated(x, f"{name}_in"), kernel, name)
+
+
+def expanded(x: Tensor, kernel: str, name: str) -> Tensor:
+    """Applies Conv X - BN - ReLU - Conv Y - BN, the part of `bottleneck` that kernels differ in.
+
+    Args:
+        x: `(batch, depth, height, width, filters)`.
+        kernel: "2D", "3D" or "P3D".
+        name: what the names of the layers begin with.
+
+    Returns:
+        `(batch, depth, height, width, 4 * filters)`.
+    """
+    first, second = ENCODER_SIZES[kernel]
+    filters = x.shape[-1]
+    x = activated(volumetric_convolution(x, filters, first, f"{name}_x"), f"{name}_x")
     x = volumetric_convolution(x, EXPANSION * filters, second, f"{name}_y")
     return volumetric_normalisation(x, f"{name}_y_bn")
 

@@ -123,7 +123,7 @@ def _layer_multiply_accumulates(node: Any) -> int:
     layer, output = node.operation, node.outputs[0]
     weights = [weight for weight in getattr(layer, "weights", []) if len(weight.shape) > 1]
     kernels = sum(math.prod(weight.shape) for weight in weights)
-    if not kernels or isinstance(layer, layers.Embedding):
+    if not kernels or isinstance(layer, (layers.Embedding, layers.PReLU)):
         return 0
     if isinstance(layer, layers.Dense):
         return kernels * _elements(output) // layer.units

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import keras
 from keras import layers
 
+from tfmedcai.layers.recomputed import Recomputed
 from tfmedcai.layers.trilinear_upsampling import TrilinearUpsampling
 from tfmedcai.layers.volumetric_cells import EXPANSION, PLANE, POINT, bottleneck, dense_features, shortcut
 from tfmedcai.layers.volumetric_convolution import volumetric_convolution
+from tfmedcai.layers.volumetric_ends import check_volume, volume_logits, volume_planes, volume_vector
 from tfmedcai.layers.volumetric_normalisation import activated
 from tfmedcai.layers.volumetric_pooling import pyramid_pooling, volumetric_max_pooling
 from tfmedcai.search_spaces.volumetric import STAGES, VolumetricCode
@@ -19,6 +22,7 @@ Tensor = keras.KerasTensor
 Cell = Callable[[Tensor, int, int, str], Tensor]
 
 MULTIPLE = 32  # sizes that the encoder halves without remainder [voxel]
+FEWEST = 4  # channels of the stem, of which the growth of a dense block is 5/16
 WINDOWS = (8, 16, 32)  # of the pyramid, at half the resolution: the largest square is as wide as the paper's patches
 
 
@@ -28,7 +32,8 @@ def volumetric_net(
     input_shape: tuple[int, int, int, int] = (64, 64, 64, 1),
     outputs: int = 2,
     per_pixel: bool = True,
-    width: int = 64,
+    filters: int = 64,
+    recompute: bool = False,
 ) -> keras.Model:
     """Builds the network of a code.
 
@@ -41,36 +46,48 @@ def volumetric_net(
             multiple of 32.
         outputs: number of classes, or of values to regress.
         per_pixel: logits of every voxel; or else one vector of values for the whole patch.
-        width: channels of the stem, which all other numbers of channels follow; the paper has 64.
+        filters: channels of the stem, which all other numbers of channels follow; the paper has 64.
+        recompute: computes the inner tensors of cells again for the gradient instead of keeping them: less memory.
 
     Returns:
         Functional model `(batch, height, width, depth, channels)` -> `(batch, height, width, depth, outputs)` or
         `(batch, outputs)`.
 
     Raises:
-        ValueError: if a size is not positive or `width` is below 4.
+        ValueError: if a size is not positive or `filters` is below 4.
 
     Reference:
         V-NAS, section 3; Liu et al., 3D anisotropic hybrid network, MICCAI 2018.
 
     >>> code = VolumetricCode.uniform("P3D", "2D")
-    >>> volumetric_net(code, input_shape=(40, 32, 20, 1), outputs=3, width=4).output_shape
+    >>> volumetric_net(code, input_shape=(40, 32, 20, 1), outputs=3, filters=4).output_shape
     (None, 40, 32, 20, 3)
     """
 
-    def cell(x: Tensor, filters: int, place: int, name: str) -> Tensor:
-        return bottleneck(x, filters, code.encoder[place], name)
+    def cell(x: Tensor, inner: int, place: int, name: str) -> Tensor:
+        return bottleneck(x, inner, code.encoder[place], name)
 
     def block(x: Tensor, growth: int, place: int, name: str) -> Tensor:
         return dense_features(x, growth, code.decoder[place], name)
 
-    image, features = volumetric_features(cell, block, input_shape=input_shape, width=width)
+    parts = (recomputed(cell), recomputed(block)) if recompute else (cell, block)
+    image, features = volumetric_features(*parts, input_shape=input_shape, filters=filters)
     result = volumetric_head(image, features, outputs=outputs, per_pixel=per_pixel)
     return keras.Model(image, result, name="volumetric_net")
 
 
+def recomputed(cell: Cell) -> Cell:
+    """Makes a cell one layer that keeps nothing but its input for the gradient."""
+
+    def wrapped(x: Tensor, channels: int, place: int, name: str) -> Tensor:
+        inner = keras.Input(x.shape[1:])
+        return Recomputed(inner, cell(inner, channels, place, name), name=f"{name}_recomputed")(x)
+
+    return wrapped
+
+
 def volumetric_features(
-    cell: Cell, block: Cell, *, input_shape: tuple[int, int, int, int], width: int
+    cell: Cell, block: Cell, *, input_shape: tuple[int, int, int, int], filters: int
 ) -> tuple[Tensor, Tensor]:
     """Builds all but the head, around cells and blocks made by the caller.
 
@@ -78,38 +95,42 @@ def volumetric_features(
         cell: makes what is added to the shortcut of an encoder cell, of four times the given number of channels.
         block: makes what is appended to the input of a decoder block, of three times the given number of channels.
         input_shape: (height, width, depth, channels) of a patch [voxel].
-        width: channels of the stem.
+        filters: channels of the stem.
 
     Returns:
         The input and the features `(batch, depth / 2, height / 2, width / 2, channels)`.
 
     Raises:
-        ValueError: if a size is not positive or `width` is below 4.
+        ValueError: if a size is not positive or `filters` is below 4.
     """
-    if len(input_shape) != 4 or min(input_shape) < 1 or width < 4:
-        raise ValueError(
-            "`input_shape` must be (height, width, depth, channels), all positive, and `width` at least 4 channels. "
-            f"Received {tuple(input_shape)} and {width}."
-        )
+    check_volume(input_shape)
+    if filters < FEWEST:
+        raise ValueError(f"`filters` must be at least {FEWEST}, a growth of one channel. Received {filters}.")
     image = keras.Input(input_shape, name="image")
-    stem, pooled = _stem(_padded(layers.Permute((3, 1, 2, 4), name="planes")(image)), width)
-    maps, place, x = [], 0, pooled
-    for stage, count in enumerate(STAGES, start=1):
-        filters = width * 2 ** (stage - 1)
-        if stage > 1:
-            x = _down(x, EXPANSION * filters, f"down_{stage - 1}")
-        for number in range(1, count + 1):
-            name = f"encoder_{stage}_{number}"
-            x = layers.Add(name=f"{name}_sum")([cell(x, filters, place, name), shortcut(x, EXPANSION * filters, name)])
-            x = layers.ReLU(name=f"{name}_relu")(x)
-            place += 1
-        maps.append(x)
-    growth = width * 5 // 16
+    stem, pooled = _stem(volume_planes(image, MULTIPLE), filters)
+    maps = _encoder(pooled, cell, filters)
+    x, growth = maps[-1], filters * 5 // 16
     for place, skip in enumerate((maps[2], maps[1], maps[0], pooled, stem)):
-        x = _projected(x, skip, f"up_{place + 1}")
         name = f"decoder_{place + 1}"
+        x = _projected(x, skip, f"up_{place + 1}")
         x = layers.Concatenate(name=name)([x, block(x, growth, place, name)])
     return image, pyramid_pooling(x, WINDOWS, "pyramid")
+
+
+def _encoder(x: Tensor, cell: Cell, filters: int) -> list[Tensor]:
+    """Returns the output of each stage."""
+    maps: list[Tensor] = []
+    places = itertools.count()
+    for stage, count in enumerate(STAGES, start=1):
+        inner = filters * 2 ** (stage - 1)
+        if stage > 1:
+            x = _down(x, EXPANSION * inner, f"down_{stage - 1}")
+        for number in range(1, count + 1):
+            name = f"encoder_{stage}_{number}"
+            branches = [cell(x, inner, next(places), name), shortcut(x, EXPANSION * inner, name)]
+            x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_sum")(branches))
+        maps.append(x)
+    return maps
 
 
 def volumetric_head(image: Tensor, features: Tensor, *, outputs: int, per_pixel: bool) -> Tensor:
@@ -127,35 +148,19 @@ def volumetric_head(image: Tensor, features: Tensor, *, outputs: int, per_pixel:
     Raises:
         ValueError: if `outputs` is not positive.
     """
-    if outputs < 1:
-        raise ValueError(f"`outputs` must be at least 1. Received {outputs}.")
+    check_volume(image.shape[1:], outputs=outputs)
     x = activated(features, "head")
     if not per_pixel:
-        return layers.Dense(outputs, name="values")(layers.GlobalAveragePooling3D(name="features")(x))
+        return volume_vector(x, outputs)
     x = volumetric_convolution(x, outputs, PLANE, "head")
-    x = TrilinearUpsampling(name="head_up")(x)
-    height, width, depth, _ = image.shape[1:]
-    margins = _margins((depth, height, width))
-    if any(map(any, margins)):
-        x = layers.Cropping3D(margins, name="crop")(x)
-    return layers.Permute((2, 3, 1, 4), name="logits")(x)
+    return volume_logits(TrilinearUpsampling(name="head_up")(x), image)
 
 
-def _margins(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
-    surplus = [-size % MULTIPLE for size in sizes]
-    return [(extra // 2, extra - extra // 2) for extra in surplus]
-
-
-def _padded(x: Tensor) -> Tensor:
-    margins = _margins(x.shape[1:4])
-    return layers.ZeroPadding3D(margins, name="pad")(x) if any(map(any, margins)) else x
-
-
-def _stem(x: Tensor, width: int) -> tuple[Tensor, Tensor]:
+def _stem(x: Tensor, filters: int) -> tuple[Tensor, Tensor]:
     """Returns features at half and at a quarter of the resolution."""
-    x = volumetric_convolution(x, width, (1, 7, 7), "stem_plane", strides=(1, 2, 2))
+    x = volumetric_convolution(x, filters, (1, 7, 7), "stem_plane", strides=(1, 2, 2))
     x = volumetric_max_pooling(x, (2, 1, 1), (2, 1, 1), "stem_pool")
-    x = volumetric_convolution(x, width, (3, 1, 1), "stem")
+    x = volumetric_convolution(x, filters, (3, 1, 1), "stem")
     x = activated(x, "stem")
     return x, volumetric_max_pooling(x, (3, 3, 3), (2, 2, 2), "pool")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -224,6 +224,15 @@ class VolumetricSpace(SearchSpace[VolumetricCode]):
     def decode(self, tokens: Sequence[int] | np.ndarray) -> VolumetricCode:
         """Reads 21 digits; see `VolumetricCode.from_digits`."""
         return VolumetricCode.from_digits(tokens)
+
+    def discretise(self, mixtures: Mapping[str, np.ndarray]) -> VolumetricCode:
+        """Takes the likeliest kernel at each place; see `VolumetricCode.from_probabilities`.
+
+        Args:
+            mixtures: "encoder" `(16, 3)` and "decoder" `(5, 3)`, the mixing weights of a supernet or their mean over
+                searches.
+        """
+        return VolumetricCode.from_probabilities([np.concatenate([mixtures["encoder"], mixtures["decoder"]])])
 
     def draw(self, architecture: VolumetricCode, axes: Axes) -> None:
         """Draws encoder and decoder as the two arms of a U, one coloured box a cell.

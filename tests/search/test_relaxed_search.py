@@ -45,36 +45,38 @@ def final_variables(checkpoint):
         return {name: file[name] for name in file}
 
 
+def small():
+    """A network that takes no time to build."""
+    x, weights = keras.Input(SHAPE), keras.Input(batch_shape=(1, 2), name="choice", dtype="float32")
+    flat = keras.layers.Flatten()(x)
+    terms = [keras.layers.BatchNormalization()(keras.layers.Dense(2)(flat)) * weights[0, number] for number in (0, 1)]
+    return keras.Model([x, weights], keras.layers.Dropout(0.2)(keras.layers.Add()(terms)))
+
+
 @pytest.mark.parametrize(
-    "options", [{}, {"second_order": True, "schedule": "poly"}], ids=["first order", "second order"]
+    ("build", "options"),
+    [(small, {}), (small, {"second_order": True, "schedule": "poly"}), pytest.param(None, {}, marks=pytest.mark.slow)],
+    ids=["first order", "second order", "darts"],
 )
-def test_a_stopped_and_resumed_search_equals_an_uninterrupted_one(tmp_path, options):
-    settings = SETTINGS.model_copy(update=options)
+def test_a_stopped_and_resumed_search_equals_an_uninterrupted_one(tmp_path, build, options):
+    settings, make = SETTINGS.model_copy(update=options), functools.partial(problem, build)
     whole, resumed = tmp_path / "whole.npz", tmp_path / "resumed.npz"
-    mixtures, rows = relaxed_search(problem, settings, 5, Keeper(whole))
+    mixtures, rows = relaxed_search(make, settings, 5, Keeper(whole))
     with pytest.raises(Stop):
-        relaxed_search(problem, settings, 5, stopping_after(resumed, 2))
+        relaxed_search(make, settings, 5, stopping_after(resumed, 2))
     told = []
-    again, rows_again = relaxed_search(problem, settings, 5, Keeper(resumed, told.append))
+    again, rows_again = relaxed_search(make, settings, 5, Keeper(resumed, told.append))
     assert [row["epoch"] for row in told] == [3, 4]
     assert rows == rows_again
-    for name in ("normal", "reduction"):
-        np.testing.assert_array_equal(mixtures[name], again[name])
+    for name, mixture in mixtures.items():
+        np.testing.assert_array_equal(mixture, again[name])
     expected, found = final_variables(whole), final_variables(resumed)
     assert list(expected) == list(found)
     for name, value in expected.items():
         np.testing.assert_array_equal(value, found[name])
     # A search that has ended is read, not built.
     ended, _ = relaxed_search(pytest.fail, settings, 5, Keeper(whole))
-    np.testing.assert_array_equal(ended["normal"], mixtures["normal"])
-
-
-def small():
-    """A network that takes no time to build."""
-    x, weights = keras.Input(SHAPE), keras.Input(batch_shape=(1, 2), name="choice", dtype="float32")
-    flat = keras.layers.Flatten()(x)
-    terms = [keras.layers.Dense(2)(flat) * weights[0, number] for number in range(2)]
-    return keras.Model([x, weights], keras.layers.Add()(terms))
+    assert list(ended) == list(mixtures)
 
 
 def test_rows_tell_losses_and_entropy_and_the_architecture_waits():

@@ -68,7 +68,10 @@ class AugmentationSettings(Table):
     scale: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.85, 1.15), description="least and most factor")
     shift: float = Field(default=0.1, ge=0, lt=1, description="most movement, as a part of the size")
     rotate_deg: float = Field(default=15.0, ge=0, le=180, description="most rotation, in the plane [deg]")
-    flip: bool = Field(default=True, description="flip half of the samples left to right")
+    flip: tuple[Literal["x", "y", "z"], ...] = Field(
+        default=("x",), description="axes along which half of the samples are flipped; x is left to right"
+    )
+    quarter_turns: bool = Field(default=False, description="turn by 0, 90, 180 or 270 deg; patches must be square")
     brightness: float = Field(default=0.1, ge=0, description="most that is added [standard deviations]")
     contrast: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 1.0), description="least and most factor")
 
@@ -245,8 +248,10 @@ class VNetSettings(Table):
 class Fit(Table):
     """How a network is fitted."""
 
-    optimizer: Literal["adam", "rmsprop"] = Field(default="adam", description="optimiser")
+    optimizer: Literal["adam", "rmsprop", "sgd"] = Field(default="adam", description="optimiser")
     learning_rate: PositiveFloat = Field(default=1e-3, description="learning rate at the start")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd: part of the last step that is kept")
+    weight_decay: NonNegativeFloat = Field(default=0.0, description="sgd: factor of the weights in their gradient")
     schedule: Literal["constant", "cosine", "step", "polynomial"] = Field(
         default="cosine", description="course of the learning rate"
     )
@@ -311,7 +316,7 @@ class SupernetSettings(Table):
         default=64, description="samples in a batch, of the weights and of the architecture"
     )
     share: float = Field(
-        default=0.5, gt=0, lt=1, description="part of the training samples that the weights learn from"
+        default=0.5, gt=0, lt=1, description="part of the images that the weights learn from; of volumes folds decide"
     )
     second_order: bool = Field(default=False, description="look one step of the weights ahead; three times the work")
     learning_rate: PositiveFloat = Field(default=0.025, description="learning rate of the weights at the start")
@@ -319,7 +324,7 @@ class SupernetSettings(Table):
     schedule: Literal["cosine", "poly"] = Field(default="cosine", description="its course; poly has the power 0.9")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of the weights")
     weight_decay: NonNegativeFloat = Field(default=3e-4, description="decay of the weights, added to their gradient")
-    clip: PositiveFloat = Field(default=5.0, description="largest norm of the gradient of all weights")
+    clip: NonNegativeFloat = Field(default=5.0, description="largest norm of the gradient of all weights; 0: any")
     architecture_rate: PositiveFloat = Field(default=3e-4, description="Adam's learning rate of the architecture")
     architecture_betas: tuple[float, float] = Field(default=(0.5, 0.999), description="Adam's decays of its moments")
     architecture_decay: NonNegativeFloat = Field(
@@ -398,7 +403,14 @@ class Settings(Table):
                     "draws": 2,
                     "iterations": (1, 2),
                 },
-                "segmentation": {"cases": 4, "patch": (32, 32), "search_folds": 2, "initialisations": 1, "folds": 2},
+                "segmentation": {
+                    "cases": 4,
+                    "patch": (32,) * len(self.segmentation.patch),
+                    "per_volume": 2,
+                    "search_folds": 2,
+                    "initialisations": 1,
+                    "folds": 2,
+                },
                 "snapnet": {"filters": 4, "blocks": (1, 1), "search_filters": 4, "search_blocks": (1, 1)},
                 "mixed_block": {"nodes": 4, "deepest": 2},
                 "mixed_block_net": {"filters": 4, "search_filters": 4},

@@ -10,8 +10,8 @@ import pytest
 from tfmedcai.config import SupernetSettings
 from tfmedcai.models.darts_supernet import darts_supernet
 from tfmedcai.search.relaxed_search import relaxed_search
-from tfmedcai.tasks.fitting import Arrays, Keeper
-from tfmedcai.tasks.relaxed import Relaxed, halves, stream
+from tfmedcai.tasks.fitting import Arrays, Keeper, array_source
+from tfmedcai.tasks.relaxed import Relaxed, halves
 
 SETTINGS = SupernetSettings(epochs=4, start_epoch=1, batch_size=4, learning_rate=0.05, architecture_rate=0.05)
 SHAPE = (6, 6, 1)
@@ -25,7 +25,7 @@ def problem(build=None, weights=10, architecture=7):
         for count in (weights, architecture)
     ]
     build = build or functools.partial(darts_supernet, input_shape=SHAPE, outputs=2, filters=2, cells=1)
-    return Relaxed(build, "mse", stream(parts[0], 4, 3), stream(parts[1], 4, 3))
+    return Relaxed(build, *(array_source(part, 4, 3) for part in parts))
 
 
 class Stop(Exception):
@@ -116,7 +116,7 @@ def test_a_loss_that_is_not_a_number_stops(tmp_path):
 
 def test_a_stream_begun_later_goes_on_as_it_would_have():
     numbered = Arrays(np.arange(7, dtype=np.float16)[:, None], np.zeros((7, 1), np.float32))
-    batches = stream(numbered, 3, seed=1)
+    batches = array_source(numbered, 3, seed=1)
     assert batches.steps == 3
     whole = [inputs.ravel().tolist() for inputs, _ in batches.from_step(0).take(11).as_numpy_iterator()]
     late = [inputs.ravel().tolist() for inputs, _ in batches.from_step(7).take(4).as_numpy_iterator()]

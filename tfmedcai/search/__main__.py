@@ -153,7 +153,8 @@ def _learn(oracle: "SupernetOracle", task: "Task", run: Run, seed: int, quiet: b
     for part in range(task.parts):
         with progress(fit.epochs, f"supernet, seed {seed}, part {part}", quiet=quiet) as tell:
             keeper = Keeper(run.relaxed(seed, part), lambda row: tell(" ".join(f"{k} {v:.4g}" for k, v in row.items())))
-            oracle.learn(*relaxed_search(lambda part=part: task.relaxed(seed, part), fit, seed, keeper))
+            weights = seed * task.parts + part
+            oracle.learn(*relaxed_search(lambda part=part: task.relaxed(seed, part), fit, weights, keeper))
 
 
 def _rounds_writer(run: Run, oracle: Any, name: str, seed: int) -> Callable[[], None]:

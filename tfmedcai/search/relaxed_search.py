@@ -80,8 +80,8 @@ def compiled(problem: Relaxed, settings: SupernetSettings, seed: int) -> Superne
         keras.optimizers.Adam(settings.architecture_rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-8),
         weight_decay=settings.weight_decay,
         architecture_decay=settings.architecture_decay,
-        clip=settings.clip,
-        loss=problem.loss,
+        clip=settings.clip or None,
+        loss=problem.weights.loss,
         # XLA pays on a GPU; on a CPU compiling takes longer than it saves.
         jit_compile=bool(tf.config.list_physical_devices("GPU")),
     )
@@ -136,8 +136,9 @@ def _write(supernet: Supernet, rows: list[Row], checkpoint: Path) -> None:
 
 def _read(checkpoint: Path) -> tuple[list[Row], Mixtures, list[np.ndarray]]:
     try:
-        with np.load(checkpoint, allow_pickle=False) as file:
-            arrays = dict(file)
+        # Opened here: numpy leaves a damaged file open.
+        with checkpoint.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
         rows = json.loads(str(arrays.pop(HISTORY)))
         mixtures = {name.removeprefix(MIXTURE): arrays[name] for name in arrays if name.startswith(MIXTURE)}
         variables = [arrays[f"{VARIABLE}{number}"] for number in range(len(arrays) - len(mixtures))]

@@ -23,9 +23,9 @@ from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import Objective
 from tfmedcai.runs import write_whole
 from tfmedcai.search_spaces.space import Architecture
-from tfmedcai.tasks.fitting import Arrays, Keeper, Row, mean_squared_error, train
+from tfmedcai.tasks.fitting import Arrays, Keeper, Row, array_source, mean_squared_error, train
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
-from tfmedcai.tasks.relaxed import Relaxed, halves, stream
+from tfmedcai.tasks.relaxed import Relaxed, halves
 from tfmedcai.tasks.task import OF_ALL, Evaluation, Signature, Task, build_network, build_supernet
 
 # A start pose has no tilt and the usual resolution of a C-arm (i3PosNet's evaluation protocol).
@@ -97,12 +97,8 @@ class PoseTask(Task):
         """The training images, split between weights and architecture; the others stay unseen."""
         search = self.settings.supernet
         one, other = halves(self.samples["training"], self.settings.pose.augmentation, search.share, seed)
-        return Relaxed(
-            lambda: build_supernet(self.settings, **self._ends()),
-            "mse",
-            stream(one, search.batch_size, seed),
-            stream(other, search.batch_size, seed),
-        )
+        sources = (array_source(samples, search.batch_size, seed) for samples in (one, other))
+        return Relaxed(lambda: build_supernet(self.settings, **self._ends()), *sources)
 
     def train(self, architecture: Architecture | None, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on the training part; the validation part is watched, never learnt."""

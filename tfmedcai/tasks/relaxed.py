@@ -1,34 +1,15 @@
-"""What a task gives to a search by relaxation: a network with mixing weights and two streams of batches, kept apart."""
+"""What a task gives to a search by relaxation: a network with mixing weights and two sources of batches, kept apart."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from tfmedcai.data.folds import split
-from tfmedcai.tasks.fitting import Arrays, training_batches
-
-
-@dataclass(frozen=True)
-class Stream:
-    """Endless batches (x, y), the same whenever they are begun.
-
-    Attributes:
-        batches: makes the batches from an epoch on, which depend on it and a seed alone.
-        steps: batches in an epoch.
-    """
-
-    batches: Callable[[int], tf.data.Dataset]
-    steps: int
-
-    def from_step(self, step: int) -> tf.data.Dataset:
-        """Returns the batches from a step on, counted from the first epoch."""
-        return self.batches(step // self.steps).skip(step % self.steps)
+from tfmedcai.tasks.fitting import Arrays, Source
 
 
 @dataclass(frozen=True)
@@ -37,20 +18,13 @@ class Relaxed:
 
     Attributes:
         build: makes the untrained network, of the sample and the mixing weights; called after seeding.
-        loss: what is descended, as for `keras.Model.compile`.
-        weights: batches that the weights learn from.
-        architecture: batches that the architecture parameters learn from, of other subjects or images.
+        weights: what the weights learn from; its loss is what both descend.
+        architecture: what the architecture parameters learn from, of other subjects or images.
     """
 
     build: Callable[[], keras.Model]
-    loss: Any
-    weights: Stream
-    architecture: Stream
-
-
-def stream(data: Arrays, batch_size: int, seed: int) -> Stream:
-    """Streams samples in memory, in an order of its own for each epoch."""
-    return Stream(lambda epoch: training_batches(data, batch_size, seed, epoch), -(-len(data) // batch_size))
+    weights: Source
+    architecture: Source
 
 
 def halves(data: Arrays, copies: int, share: float, seed: int) -> tuple[Arrays, Arrays]:

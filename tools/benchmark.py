@@ -7,9 +7,10 @@ import json
 import os
 import resource
 import statistics
-import sys
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tfmedcai.cli import prepare_tensorflow
 
 Case = dict[str, Any]
 SEARCHES = Path(__file__).parents[1] / "search"
+ROUNDS = 3  # ours and the peers' in turn, so that both see the same machine
 
 
 def median_seconds(run: Callable[[], object], runs: int) -> float:
@@ -43,6 +45,43 @@ def line(case: str, seconds: float, **more: Any) -> Case:
     } | more
 
 
+@dataclass(frozen=True)
+class Peers:
+    """Programs that measure other packages in an environment of their own and print a JSON line a case.
+
+    Attributes:
+        python: of that environment; None measures no peers.
+        scripts: folder of the programs.
+    """
+
+    python: Path | None
+    scripts: Path
+
+    def measure(self, script: str, group: str, runs: int) -> dict[str, float]:
+        """Runs a program on one thread; returns the median time of each of its cases, none without an environment."""
+        if self.python is None:
+            return {}
+        command = [self.python, self.scripts / script, group, "--threads", "1", "--runs", str(runs)]
+        printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+        cases = [json.loads(row) for row in printed.stdout.splitlines() if row.startswith("{")]
+        return {case["case"]: case["median_s"] for case in cases}
+
+
+def beside(
+    ours: dict[str, Callable[[], object]], names: dict[str, str], measure: Callable[[], dict[str, float]], runs: int
+) -> Iterator[Case]:
+    """Measures our cases and the peers' in turn; `names` says which of our cases does what a peer's case does."""
+    rounds = [({name: median_seconds(run, runs) for name, run in ours.items()}, measure()) for _ in range(ROUNDS)]
+    for name in ours:
+        seconds = statistics.median(mine[name] for mine, _ in rounds)
+        compared = [peer for peer, same in names.items() if same == name and peer in rounds[0][1]]
+        if not compared:
+            yield line(name, seconds)
+        for peer in compared:
+            peer_s = statistics.median(theirs[peer] for _, theirs in rounds)
+            yield line(name, seconds, peer=peer, peer_s=round(peer_s, 5), ratio=round(peer_s / seconds, 2))
+
+
 def snap(runs: int) -> Iterator[Case]:
     """Training steps, the overhead of a trial, the simulator, and the latency of one image."""
     import numpy as np
@@ -58,7 +97,7 @@ def snap(runs: int) -> Iterator[Case]:
     program = Snap.parse("branch dws3x3 switch conv3x3 merge")
     rng = np.random.default_rng(0)
     batch = rng.uniform(size=(64, 48, 92, 1)).astype(np.float32), rng.normal(size=(64, 12)).astype(np.float32)
-    for name, architecture in (("i3posnet", None), ("snapnet_a", program)):
+    for name, architecture in (("i3posnet", "i3posnet"), ("snapnet_a", program)):
         model = task.network(architecture)
         compile_for(model, Fit(), 100, 1)
         seconds = median_seconds(lambda model=model: model.train_on_batch(*batch), runs)
@@ -79,7 +118,7 @@ def snap(runs: int) -> Iterator[Case]:
 
     image = tf.constant(rng.uniform(size=(1, 1024, 1024)).astype(np.float32))
     pose = tf.constant([[500.0, 500.0, 20.0, 0.0, 0.15]])
-    for name, architecture in (("i3posnet", None), ("snapnet_a", program)):
+    for name, architecture in (("i3posnet", "i3posnet"), ("snapnet_a", program)):
         for iterations, signature in (("3", "serving_default"), ("1", "one_iteration")):
             answer = tf.function(task.signatures(task.network(architecture))[signature].function)
             seconds = median_seconds(lambda answer=answer: answer(image, pose)["pose"].numpy(), max(runs, 20))
@@ -160,7 +199,6 @@ def serving(runs: int) -> Iterator[Case]:
 
 def _served(folder: Path, image: dict[str, Any], clients: int, count: int, alone: float, options: list[str]) -> Case:
     """Starts a server of its own for one case and measures it; ratio is the part of the time that the graph takes."""
-    import subprocess
     import sys
 
     from tfmedcai.serving.client import Client
@@ -204,79 +242,76 @@ def _latencies(asks: list[Callable[[], object]], count: int) -> tuple[float, flo
     return statistics.median(seconds), len(seconds) / (time.perf_counter() - start)
 
 
-def supernet(runs: int, peers: Path | None = None, darts: Path | None = None) -> Iterator[Case]:
-    """A step of DARTS's search at 16 features, 8 cells, batches of 8: weights alone, first and second order."""
-    import keras
+def segmentation(runs: int, peers: Peers) -> Iterator[Case]:
+    """Surface metrics and augmentation on one thread, beside DeepMind, MONAI and MedPy."""
+    yield from surface_metrics(runs, peers)
+    yield from augmentation(runs, peers)
+
+
+def surface_metrics(runs: int, peers: Peers) -> Iterator[Case]:
+    """95 % Hausdorff distance and surface Dice of two ellipsoids in 256 x 256 x 128 voxels."""
+    import numpy as np
+
+    from tfmedcai.metrics.surface import surface_distances
+
+    places = np.ogrid[tuple(slice(-1, 1, complex(0, n)) for n in (256, 256, 128))]
+    truth, prediction = (
+        sum(((x - c) / 0.38) ** 2 for x, c in zip(places, centre, strict=True)) < 1
+        for centre in ((0, 0, 0), (0.03, 0.03, 0.02))
+    )
+    spacing = (0.8, 0.8, 2.5)
+
+    def both() -> None:
+        found = surface_distances(prediction, truth, spacing)
+        found.dice(2.0)
+        found.hausdorff(95)
+
+    ours = {
+        "surface:sd2+hd95": both,
+        "surface:hd95,border": lambda: surface_distances(prediction, truth, spacing, "border").hausdorff(95),
+        "surface:sd2,border": lambda: surface_distances(prediction, truth, spacing, "border").dice(2.0),
+    }
+    names = {
+        "deepmind:sd2+hd95": "surface:sd2+hd95",
+        "monai:hd95": "surface:hd95,border",
+        "monai:sd2": "surface:sd2,border",
+        "medpy:hd95": "surface:hd95,border",
+    }
+    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "metrics", runs), runs)
+
+
+def augmentation(runs: int, peers: Peers) -> Iterator[Case]:
+    """Random changes of a patch of 96 x 96 x 64 voxels and its label, out of a pipeline."""
+    import numpy as np
     import tensorflow as tf
 
-    from tfmedcai.config import SupernetSettings
-    from tfmedcai.metrics.complexity import training_memory
-    from tfmedcai.models.darts_supernet import darts_supernet
-    from tfmedcai.search.relaxed_search import compiled
-    from tfmedcai.tasks.relaxed import Relaxed, Stream
+    from tfmedcai.data.augmentation import Augmentation
 
-    def batch() -> tuple[tf.Tensor, tf.Tensor]:
-        return tf.random.normal((8, 32, 32, 3)), tf.random.uniform((8,), 0, 10, tf.int32)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    rng, size = np.random.default_rng(0), (96, 96, 64)
+    image = tf.constant(rng.normal(size=(*size, 1)).astype(np.float32))
+    label = tf.constant(rng.integers(0, 2, size).astype(np.uint8))
 
-    data = (batch(), batch())
-    stream = Stream(lambda epoch: tf.data.Dataset.from_tensors(data[0]), 1)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    problem = Relaxed(lambda: darts_supernet(input_shape=(32, 32, 3), outputs=10), loss, stream, stream)
-    estimate = round(training_memory(problem.build(), 8, optimizer_slots=1) / 2**20)
-    if peers is None or darts is None:
-        print("without --peers and --darts the original is left out", file=sys.stderr)
-    for case, options in (("weights", {}), ("first", {}), ("second", {"second_order": True})):
-        keras.backend.clear_session()
-        model = compiled(problem, SupernetSettings(**options), seed=0)
-        model.architecture_moves = case != "weights"
-        start = time.perf_counter()
-        step = tf.function(model.train_step)
-        step(data)
-        more = {"trace_s": round(time.perf_counter() - start, 1), "estimated_mb": estimate}
-        peer = (
-            darts_steps(peers, darts, case) if peers is not None and darts is not None and case != "weights" else None
-        )
-        yield interleaved(f"darts:{case}", lambda step=step: float(step(data)["loss"]), peer, runs) | more
+    def pipeline(change: Augmentation) -> Callable[[], object]:
+        seeds = tf.data.Dataset.range(np.iinfo(np.int32).max, output_type=tf.int32)
+        changed = iter(seeds.map(lambda index: change(image, label, tf.stack([0, index]))))
+        return lambda: next(changed)
+
+    ours = {
+        "augmentation:rot90+flips": pipeline(Augmentation(flip=(True,) * 3, quarter_turns=True)),
+        "augmentation:affine": pipeline(Augmentation(scale=(0.9, 1.1), rotate_deg=(17.2,) * 3)),
+    }
+    names = {name.replace("augmentation", "monai"): name for name in ours}
+    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "augmentation", runs), 5 * runs)
 
 
-def darts_steps(peers: Path, darts: Path, order: str) -> Iterator[tuple[float, int]]:
-    """Yields seconds and peak memory in MB of step after step of the original DARTS, in an environment of its own."""
-    import subprocess
-
-    program = Path(__file__).with_name("peers") / "darts_step.py"
-    command = [peers / "bin" / "python", program, darts, str(len(os.sched_getaffinity(0)))]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
-        try:
-            while True:
-                print(order, file=process.stdin, flush=True)
-                seconds, peak = process.stdout.readline().split()
-                yield float(seconds), int(peak)
-        finally:
-            process.terminate()
-
-
-def interleaved(case: str, run: Callable[[], object], peer: Iterator[tuple[float, int]] | None, runs: int) -> Case:
-    """Times ours and the peer's runs in turn, after two of each that are not counted; medians."""
-    ours, theirs = [], []
-    for number in range(-2, runs):
-        start = time.perf_counter()
-        run()
-        seconds = time.perf_counter() - start
-        other = next(peer) if peer is not None else None
-        if number >= 0:
-            ours.append(seconds)
-            theirs += [other] if other is not None else []
-    found = line(case, statistics.median(ours))
-    if peer is None:
-        return found
-    middle = statistics.median(seconds for seconds, _ in theirs)
-    peer.close()
-    names = {"peer": "DARTS, PyTorch", "peer_s": round(middle, 5), "ratio": round(middle / found["ours_s"], 2)}
-    return found | names | {"peer_peak_mb": theirs[-1][1]}
-
-
-TOPICS = {"snap": snap, "serving": serving, "supernet": supernet}
+TOPICS = {
+    "snap": lambda runs, peers: snap(runs),
+    "serving": lambda runs, peers: serving(runs),
+    "segmentation": segmentation,
+}
+SUMMARIES = {"snap": snap.__doc__, "serving": serving.__doc__, "segmentation": segmentation.__doc__}
 
 
 def main() -> None:
@@ -285,14 +320,19 @@ def main() -> None:
     parser.add_argument("topic", choices=sorted(TOPICS))
     parser.add_argument("--runs", type=int, default=7, help="runs of each case")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
-    parser.add_argument("--peers", type=Path, help="environment with PyTorch, for topics that have a peer")
-    parser.add_argument("--darts", type=Path, help="folder `cnn` of a clone of github.com/quark0/darts")
+    parser.add_argument(
+        "--peers", type=Path, metavar="VENV", help="environment of the peers; without it they are left out"
+    )
+    bench = Path(__file__).parents[2] / "shared" / "bench"
+    parser.add_argument(
+        "--peer_scripts", type=Path, default=bench, help="folder of the programs that measure the peers"
+    )
     given = parser.parse_args()
     prepare_tensorflow()
+    peers = Peers(given.peers / "bin" / "python" if given.peers else None, given.peer_scripts)
     if not given.json:
-        print(f"{given.topic}: {(TOPICS[given.topic].__doc__ or '').strip()}")
-    more = {"peers": given.peers, "darts": given.darts} if given.topic == "supernet" else {}
-    for case in TOPICS[given.topic](given.runs, **more):
+        print(f"{given.topic}: {(SUMMARIES[given.topic] or '').strip()}")
+    for case in TOPICS[given.topic](given.runs, peers):
         print(json.dumps(case), flush=True)
 
 

@@ -117,11 +117,9 @@ def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: str
     model.optimizer.build(model.trainable_variables)
 
 
-def _optimizer(
-    fit: Fit, rate: float | keras.optimizers.schedules.LearningRateSchedule
-) -> keras.optimizers.Optimizer:
+def _optimizer(fit: Fit, rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
     if fit.optimizer == "sgd":
-        # Keras shrinks the weights beside the momentum; as part of the gradient the decay would run through it and grow.
+        # Keras shrinks the weights beside the momentum; in the gradient the decay would run through it and grow.
         decay = fit.weight_decay / (1 - fit.momentum)
         return keras.optimizers.SGD(rate, momentum=fit.momentum, weight_decay=decay or None)
     return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer](rate)

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from tfmedcai.config import Fit
 from tfmedcai.data.folds import split
 from tfmedcai.data.images import read_image
 from tfmedcai.geometry.crop import PatchGeometry, disturb, inside_image, sample_disturbance
@@ -26,7 +25,7 @@ from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Arrays, Keeper, Row, array_source, mean_squared_error, train
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
 from tfmedcai.tasks.relaxed import Relaxed, halves
-from tfmedcai.tasks.task import OF_ALL, Evaluation, Signature, Task, build_network, build_supernet
+from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network, build_supernet
 
 # A start pose has no tilt and the usual resolution of a C-arm (i3PosNet's evaluation protocol).
 START_TILT, START_RESOLUTION = 0.0, 0.15
@@ -42,6 +41,7 @@ class PoseTask(Task):
 
     name = "pose"
     objective = Objective("value", "-log10 of the regression MSE", "max")
+    baselines = ("i3posnet",)
 
     @property
     def geometry(self) -> PatchGeometry:
@@ -69,9 +69,9 @@ class PoseTask(Task):
             "evaluation": f"{pose.evaluation_images} images of other subjects x {pose.draws} start poses",
         }
 
-    def network(self, architecture: Architecture | None, *, search: bool = False) -> keras.Model:
+    def network(self, candidate: Candidate, *, search: bool = False) -> keras.Model:
         """From a patch to the normalised virtual landmarks."""
-        return build_network(self.settings, architecture, search=search, **self._ends())
+        return build_network(self.settings, candidate, search=search, **self._ends())
 
     def _ends(self) -> dict[str, Any]:
         geometry = self.geometry
@@ -88,8 +88,7 @@ class PoseTask(Task):
             self.objective.name: -math.log10(error),
             "regression_mse": error,
             "training_loss": rows[-1]["loss"],
-            "parameters": model.count_params(),
-        }
+        } | self.costs(model)
         keras.backend.clear_session()
         return metrics
 
@@ -100,13 +99,13 @@ class PoseTask(Task):
         sources = (array_source(samples, search.batch_size, seed) for samples in (one, other))
         return Relaxed(lambda: build_supernet(self.settings, **self._ends()), *sources)
 
-    def train(self, architecture: Architecture | None, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
+    def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on the training part; the validation part is watched, never learnt."""
         training = self.settings.training
-        fit: Fit = self.settings.baseline if architecture is None else training
+        fit = self.fit_of(candidate)
         samples = self.samples
         return train(
-            lambda: self.network(architecture),
+            lambda: self.network(candidate),
             samples["training"],
             samples["validation"],
             fit,

@@ -24,6 +24,8 @@ class Recomputed(keras.Model):
     TensorShape([2, 3])
     """
 
+    recomputes = True  # for estimates of memory
+
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Applies the model."""
         if not training:

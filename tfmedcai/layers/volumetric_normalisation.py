@@ -42,28 +42,29 @@ def _normaliser(epsilon: float) -> Any:
     @ops.custom_gradient
     def normalised(x: Any, gamma: Any, beta: Any) -> Any:
         voxels = ops.reshape(x, (-1, x.shape[-1]))
-        mean = _mean(voxels)
-        variance = _mean(ops.square(voxels - mean))
+        ones = ops.ones_like(ops.transpose(voxels[:, :1]))
+        mean = _mean(voxels, ones)
+        variance = _mean(ops.square(voxels - mean), ones)
         slope = ops.rsqrt(variance + epsilon)
         scale = gamma * slope
 
         def gradient(upstream: Any, *_: Any) -> Any:
-            return _gradient(upstream, x, mean, slope, scale)
+            return _gradient(upstream, x, ones, mean, slope, scale)
 
         outputs = voxels * scale + (beta - mean * scale)
-        return (ops.reshape(outputs, ops.shape(x)), mean, variance), gradient
+        return (ops.reshape(outputs, (-1, *x.shape[1:])), mean, variance), gradient
 
     return normalised
 
 
 @ops.custom_gradient
-def _gradient(upstream: Any, x: Any, mean: Any, slope: Any, scale: Any) -> Any:
+def _gradient(upstream: Any, x: Any, ones: Any, mean: Any, slope: Any, scale: Any) -> Any:
     flat, voxels = ops.reshape(upstream, (-1, x.shape[-1])), ops.reshape(x, (-1, x.shape[-1]))
-    mean_upstream = _mean(flat)
-    covariance = (_mean(flat * voxels) - mean * mean_upstream) * slope
+    mean_upstream = _mean(flat, ones)
+    covariance = (_mean(flat * voxels, ones) - mean * mean_upstream) * slope
     tilt = -scale * covariance * slope
     through = scale * flat + (tilt * voxels - (scale * mean_upstream + tilt * mean))
-    count = ops.cast(ops.shape(voxels)[0], x.dtype)
+    count = ops.cast(ops.size(ones), x.dtype)
 
     def refuse(*_: Any) -> Any:
         # Mean and slope come from outside and would be taken for constants: a wrong number instead of an error.
@@ -71,13 +72,12 @@ def _gradient(upstream: Any, x: Any, mean: Any, slope: Any, scale: Any) -> Any:
             "VolumetricNormalisation has first derivatives only. Use keras.layers.BatchNormalization for second ones."
         )
 
-    return (ops.reshape(through, ops.shape(x)), covariance * count, mean_upstream * count), refuse
+    return (ops.reshape(through, (-1, *x.shape[1:])), covariance * count, mean_upstream * count), refuse
 
 
-def _mean(values: Any) -> Any:
-    """Averages over the first axis by a product, which is faster on a CPU than TensorFlow's sum."""
-    ones = ops.ones_like(values[:, :1])
-    return ops.matmul(ops.transpose(ones), values)[0] / ops.cast(ops.shape(values)[0], values.dtype)
+def _mean(values: Any, ones: Any) -> Any:
+    """Averages over the first axis by a product with ones, which is faster on a CPU than TensorFlow's sum."""
+    return ops.matmul(ones, values)[0] / ops.cast(ops.size(ones), values.dtype)
 
 
 def volumetric_normalisation(x: Tensor, name: str) -> Tensor:

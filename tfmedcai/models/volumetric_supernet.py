@@ -37,8 +37,8 @@ def volumetric_supernet(
         outputs: number of classes, or of values to regress.
         per_pixel: logits of every voxel; or else one vector of values for the whole patch.
         filters: channels of the stem; the paper has 64.
-        recompute: computes the inner tensors of cells again for the gradient instead of keeping them: a quarter of
-            the memory for a third more work.
+        recompute: computes the inner tensors of cells again for the gradient instead of keeping them: of four patches
+            of 64^3 with 16 filters 0.87 instead of 1.52 GB, for a third more work.
 
     Returns:
         Functional model of [`(batch, height, width, depth, channels)`, "encoder" `(16, 3)`, "decoder" `(5, 3)`]; the

@@ -83,17 +83,19 @@ def dry_run(settings: Settings) -> None:
     if RELAXING_ORACLE in (settings.oracle, settings.search.baseline):
         shape, answer = network.input_shape[1:], network.output_shape
         relaxed = build_supernet(settings, input_shape=shape, outputs=answer[-1], per_pixel=len(answer) > 2)
-        facts["supernet"] = _cost(relaxed, settings.supernet.batch_size)
+        # Momentum, and for the second order the weights one step ahead and moved to either side.
+        slots = 4 if settings.supernet.second_order else 1
+        facts["supernet"] = _cost(relaxed, settings.supernet.batch_size, slots)
     print(json.dumps(facts, indent=1))
 
 
-def _cost(network: Any, batch: int) -> dict[str, int]:
+def _cost(network: Any, batch: int, optimizer_slots: int = 2) -> dict[str, int]:
     from tfmedcai.metrics.complexity import multiply_accumulates, training_memory
 
     return {
         "parameters": network.count_params(),
         "multiply_accumulates": multiply_accumulates(network),
-        "training_memory_mb": round(training_memory(network, batch) / 2**20),
+        "training_memory_mb": round(training_memory(network, batch, optimizer_slots) / 2**20),
     }
 
 

@@ -1,8 +1,10 @@
 """Fits a network to arrays: one seed, one result, also when it is stopped and resumed between epochs."""
 
 import csv
+import importlib
 import json
 import os
+import pkgutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmedcai import layers
 from tfmedcai.config import Fit
 
 Row = dict[str, float]
@@ -249,6 +252,7 @@ def _save(model: keras.Model, rows: list[Row], checkpoint: Path) -> None:
 def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[keras.Model, list[Row]]:
     if checkpoint is None or not checkpoint.exists():
         return build(), []
+    _know_layers()
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             rows = json.loads(archive.read("history.json"))
@@ -263,10 +267,17 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         ValueError: if the file is missing or damaged.
     """
+    _know_layers()
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: cannot load this model: {str(error).splitlines()[0]}") from error
+
+
+def _know_layers() -> None:
+    """Imports the layers of this package, so that Keras finds those that a saved network contains."""
+    for module in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
+        importlib.import_module(module.name)
 
 
 def write_history(path: Path, rows: list[Row]) -> None:

@@ -5,19 +5,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.layers.gradients import output_and_gradients
 from tfmedcai.layers.volumetric_convolution import VolumetricConvolution, volumetric_convolution
 from tfmedcai.metrics.complexity import multiply_accumulates
 
 SHAPES = [(2, 8, 8, 6, 3), (2, 2, 16, 10, 3), (1, 7, 9, 11, 3), (1, 8, 8, 8, 12), (2, 1, 16, 18, 2), (3, 2, 4, 4, 3)]
-
-
-def _results(layer, x):
-    """Output, and gradients of a weighted sum of it with respect to input and weights."""
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x)
-        weighted = tf.reduce_sum(y * tf.cos(tf.reshape(tf.range(tf.size(y), dtype=y.dtype), tf.shape(y))))
-    return [y, *tape.gradient(weighted, [x, *layer.trainable_variables])]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -50,13 +42,13 @@ def test_equals_conv3d(shape, filters, size, options):
     ours.bias.assign(np.arange(filters) + 0.5)
     keras_layer.set_weights(ours.get_weights())
     assert ours.compute_output_shape(shape) == keras_layer.compute_output_shape(shape)
-    for found, expected in zip(_results(ours, x), _results(keras_layer, x), strict=True):
+    for found, expected in zip(output_and_gradients(ours, x), output_and_gradients(keras_layer, x), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=3e-4)
 
 
 def test_uses_no_three_dimensional_convolution():
     def operations(layer):
-        call = tf.function(lambda x: _results(layer, x), autograph=False)
+        call = tf.function(lambda x: output_and_gradients(layer, x), autograph=False)
         graph = call.get_concrete_function(tf.TensorSpec((1, 8, 8, 8, 3))).graph
         return {operation.type for operation in graph.get_operations()}
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.layers.gradients import output_and_gradients
 from tfmedcai.layers.volumetric_normalisation import VolumetricNormalisation, activated, volumetric_normalisation
 
 SHAPE = (2, 3, 4, 5, 6)
@@ -21,11 +22,7 @@ def _pair(**options):
 
 
 def _results(layer, x, training):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x, training=training)
-        weighted = tf.reduce_sum(y * tf.cos(tf.reshape(tf.range(tf.size(y), dtype=y.dtype), tf.shape(y))))
-    return [y, *tape.gradient(weighted, [x, *layer.trainable_variables]), layer.moving_mean, layer.moving_variance]
+    return [*output_and_gradients(layer, x, training=training), layer.moving_mean, layer.moving_variance]
 
 
 @pytest.mark.parametrize("training", [True, False])

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.layers.gradients import output_and_gradients
 from tfmedcai.layers.volumetric_tiles import (
     TiledConvolution,
     TiledTransposedConvolution,
@@ -16,14 +17,6 @@ PAIRS = {
     "halving": (TiledConvolution, keras.layers.Conv3D),
     "doubling": (TiledTransposedConvolution, keras.layers.Conv3DTranspose),
 }
-
-
-def _results(layer, x):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x)
-        weighted = tf.reduce_sum(y * tf.cos(tf.reshape(tf.range(tf.size(y), dtype=y.dtype), tf.shape(y))))
-    return [y, *tape.gradient(weighted, [x, *layer.trainable_variables])]
 
 
 @pytest.mark.parametrize("kind", PAIRS)
@@ -45,7 +38,7 @@ def test_equals_keras(kind, shape, size, options):
     if ours.use_bias:
         ours.bias.assign(np.arange(4.0))
     expected.set_weights(ours.get_weights())
-    for found, value in zip(_results(ours, x), _results(expected, x), strict=True):
+    for found, value in zip(output_and_gradients(ours, x), output_and_gradients(expected, x), strict=True):
         np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-4)
 
 

@@ -194,7 +194,7 @@ def test_only_the_step_of_the_weights_moves_statistics():
 def test_logs_metrics_evaluation_and_temperature():
     model = supernet(spread=2.0)
     history = model.fit(pairs(), epochs=2, shuffle=False, verbose=0).history
-    assert set(history) == {"loss", "architecture_loss", "entropy"}
+    assert set(history) == {"loss", "architecture_loss", "entropy", "temperature"}
     assert set(model.evaluate(*batch(), return_dict=True, verbose=0)) == {"loss"}
     assert model.predict(batch()[0], verbose=0).shape == (4, 1)
     model.temperature.assign(1e6)

@@ -20,6 +20,7 @@ from tfmedcai.tasks.relaxed import Relaxed
 
 Mixtures = dict[str, np.ndarray]
 HISTORY, MIXTURE, VARIABLE = "history", "mixture_", "variable_"
+LOGGED = ("loss", "architecture_loss", "entropy", "temperature")
 POLY_POWER = 0.9
 NO_KEEPER = Keeper()
 
@@ -96,14 +97,14 @@ def _learning_rate(settings: SupernetSettings, steps: int) -> keras.optimizers.s
 
 
 class _EpochEnd(keras.callbacks.Callback):
-    """Writes down losses, entropy and state after each epoch; stops on a loss that is not a number."""
+    """Writes down losses, entropy, temperature and state after each epoch; stops on a loss that is not a number."""
 
     def __init__(self, rows: list[Row], keeper: Keeper):
         super().__init__()
         self.rows, self.keeper = rows, keeper
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        found = {name: float((logs or {})[name]) for name in ("loss", "architecture_loss", "entropy")}
+        found = {name: float((logs or {})[name]) for name in LOGGED}
         if not all(np.isfinite(value) for value in found.values()):
             raise ValueError(
                 f"the losses became {found['loss']} and {found['architecture_loss']} in epoch {epoch + 1}: "

@@ -131,7 +131,8 @@ class Supernet(keras.Model):
         if self.architecture_moves:
             self._architecture_step(training, validation)
         logs = self._weight_step(training)
-        return logs | {"architecture_loss": self.architecture_loss.result(), "entropy": self.entropy()}
+        told = {"entropy": self.entropy(), "temperature": tf.convert_to_tensor(self.temperature)}
+        return logs | {"architecture_loss": self.architecture_loss.result()} | told
 
     def compute_metrics(self, *args: Any, **options: Any) -> dict[str, Any]:
         """Returns what `keras.Model.compute_metrics` does, without the two running means of a training step."""

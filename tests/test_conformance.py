@@ -38,6 +38,16 @@ def test_oracle(name, tmp_path):
     check_oracle(lambda space, seed, objective: factory(space, settings, seed, objective, tmp_path / "kept"), tmp_path)
 
 
+@pytest.mark.parametrize("name", registry.names("supernets"))
+def test_supernet(name):
+    space = make_space(SMALL.updated({"space": name}))
+    network = registry.load("supernets", name)(outputs=2, **getattr(SMALL, space.network).size(search=True))
+    equal = {mixture.name: np.full(mixture.shape, 1 / mixture.shape[1]) for mixture in network.inputs[1:]}
+    found = space.discretise(equal)
+    assert space.parse(str(found)).key == found.key
+    assert network.output_shape[-1] == 2
+
+
 @pytest.mark.parametrize("name", registry.names("tasks"))
 def test_task(name):
     task = make_task(SMALL.updated({"task": name}))

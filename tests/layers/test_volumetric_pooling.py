@@ -5,16 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.layers.gradients import output_and_gradients
 from tfmedcai.layers.trilinear_upsampling import TrilinearUpsampling
 from tfmedcai.layers.volumetric_pooling import VolumetricMaxPooling, pyramid_pooling, volumetric_max_pooling
-
-
-def _results(layer, x):
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        y = layer(x)
-        weighted = tf.reduce_sum(y * tf.cos(tf.reshape(tf.range(tf.size(y), dtype=y.dtype), tf.shape(y))))
-    return y, tape.gradient(weighted, x)
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 8, 6, 3), (2, 2, 16, 10, 3), (1, 7, 9, 11, 3), (1, 6, 5, 4, 2)])
@@ -31,8 +24,8 @@ def _results(layer, x):
 )
 def test_equals_keras(shape, size, strides, padding):
     x = tf.constant(np.random.default_rng(0).normal(size=shape), tf.float32)
-    ours = _results(VolumetricMaxPooling(size, strides, padding), x)
-    expected = _results(keras.layers.MaxPooling3D(size, strides, padding), x)
+    ours = output_and_gradients(VolumetricMaxPooling(size, strides, padding), x)
+    expected = output_and_gradients(keras.layers.MaxPooling3D(size, strides, padding), x)
     np.testing.assert_array_equal(ours[0], expected[0])
     np.testing.assert_allclose(ours[1], expected[1], atol=1e-5)
 

@@ -145,7 +145,7 @@ class Supernet(keras.Model):
 
     def _weight_step(self, batch: tuple[Any, Any]) -> dict[str, Any]:
         x, y = batch
-        weights = self.network.trainable_variables
+        weights: Any = self.network.trainable_variables
         mixtures = self.mixtures()  # outside the tape: their gradient is not wanted here
         with tf.GradientTape() as tape:
             predicted = self.network([x, *mixtures], training=True)
@@ -179,7 +179,7 @@ class Supernet(keras.Model):
 
         def loss(weights: Sequence[Any], architecture: Sequence[Any]) -> tf.Tensor:
             inputs = [x, *self.mixtures(architecture)]
-            predicted, _ = self.network.stateless_call(weights, state, inputs, training=True)
+            predicted, *_ = self.network.stateless_call(weights, state, inputs, training=True)
             return self.compute_loss(x=x, y=y, y_pred=predicted)
 
         return loss
@@ -265,7 +265,7 @@ def _gradients(
         tape.watch((architecture if of_architecture else []) + (weights if of_weights else []))
         value = loss(weights, architecture)
     wanted = (architecture if of_architecture else [], weights if of_weights else [])
-    found = tape.gradient(value, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    found: Any = tape.gradient(value, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return found[0], found[1], value
 
 

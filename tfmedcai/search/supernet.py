@@ -145,11 +145,11 @@ class Supernet(keras.Model):
 
     def _weight_step(self, batch: tuple[Any, Any]) -> dict[str, Any]:
         x, y = batch
-        weights: Any = self.network.trainable_variables
+        weights = self.network.trainable_variables
         mixtures = self.mixtures()  # outside the tape: their gradient is not wanted here
         with tf.GradientTape() as tape:
             predicted = self.network([x, *mixtures], training=True)
-            loss = self.compute_loss(x=x, y=y, y_pred=predicted)
+            loss: Any = self.compute_loss(x=x, y=y, y_pred=predicted)
         gradients = _over_replicas(tape.gradient(loss, weights))
         if self.clip is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.clip)

@@ -138,6 +138,10 @@ class Run:
         """What oracles keep between rounds."""
         return self.folder / "oracles"
 
+    def relaxed(self, seed: int, part: int) -> Path:
+        """The state after the last finished epoch of a supernet's search on one part of the data."""
+        return self.oracles / f"supernet-{seed}-{part}.npz"
+
     @property
     def progress(self) -> Path:
         """Picture of the best score so far."""

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmedcai.config import Fit
 from tfmedcai.data.augmentation import Augmentation
 from tfmedcai.data.cases import read_case
 from tfmedcai.data.patches import Sampling, random_patches
@@ -22,6 +21,7 @@ from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Keeper, Row, Source, train_on
+from tfmedcai.tasks.relaxed import Relaxed
 from tfmedcai.tasks.segmentation_data import (
     Prepared,
     case_of,
@@ -34,7 +34,7 @@ from tfmedcai.tasks.segmentation_data import (
     prepare,
     restored,
 )
-from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network, build_supernet
 
 LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
 LAST = 0.2  # part of the epochs over which a score is averaged (MB-NAS, section 2.3)
@@ -74,12 +74,12 @@ class SegmentationTask(Task):
 
     def network(self, candidate: Candidate, *, search: bool = False) -> keras.Model:
         """From a normalised slice or patch to the logits of its voxels."""
+        return build_network(self.settings, candidate, search=search, **self._ends())
+
+    def _ends(self) -> dict[str, Any]:
         segmentation = self.settings.segmentation
         shape = (*segmentation.patch, self.channels)
-        outputs = segmentation.outputs()
-        return build_network(
-            self.settings, candidate, search=search, input_shape=shape, outputs=outputs, per_pixel=True
-        )
+        return {"input_shape": shape, "outputs": segmentation.outputs(), "per_pixel": True}
 
     @cached_property
     def channels(self) -> int:
@@ -92,23 +92,15 @@ class SegmentationTask(Task):
 
     def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """Dice of held-back patients, averaged over structures, cases and the last fifth of the epochs."""
-        segmentation = self.settings.segmentation
-        fold = inner_fold(
-            self.cases,
-            self._outer(seed).training,
-            segmentation,
-            part // segmentation.initialisations,
-            self.settings.seed,
-        )
+        training, held_back = self._inner(seed, part)
         first = epochs - max(1, round(LAST * epochs)) + 1
-        held_back = self._chosen(fold.validation)
 
         def measure(model: keras.Model, epoch: int) -> Row:
             return {"validation_dice": self._mean_dice(model, held_back)} if epoch >= first else {}
 
         fit = self.settings.search.fit
         weights = seed * self.parts + part
-        source = self._source(self._chosen(fold.training), fit, weights, measure)
+        source = self._source(training, fit.batch_size, weights, measure)
         model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, weights)
         metrics = {
             self.objective.name: float(np.mean([row["validation_dice"] for row in rows if "validation_dice" in row])),
@@ -117,11 +109,17 @@ class SegmentationTask(Task):
         keras.backend.clear_session()
         return metrics
 
+    def relaxed(self, seed: int, part: int = 0) -> Relaxed:
+        """The patients of a fold, split between weights and architecture as they are between training and score."""
+        batch_size, order = self.settings.supernet.batch_size, seed * self.parts + part
+        sources = (self._source(cases, batch_size, order) for cases in self._inner(seed, part))
+        return Relaxed(lambda: build_supernet(self.settings, **self._ends()), *sources)
+
     def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on all patients that the seed does not hold out."""
         training = self.settings.training
         fit = self.fit_of(candidate)
-        source = self._source(self._chosen(self._outer(seed).training), fit, seed)
+        source = self._source(self._chosen(self._outer(seed).training), fit.batch_size, seed)
         return train_on(lambda: self.network(candidate), source, fit, training.epochs, seed, keeper)
 
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
@@ -220,18 +218,23 @@ class SegmentationTask(Task):
     def _outer(self, seed: int) -> Any:
         return outer_fold(self.cases, self.settings.segmentation, seed, self.settings.seed)
 
+    def _inner(self, seed: int, part: int) -> tuple[list[Prepared], list[Prepared]]:
+        """Returns the cases that a part of a score is trained on and those that it is measured on."""
+        segmentation, known = self.settings.segmentation, self._chosen(self._outer(seed).training)
+        return inner_fold(known, segmentation, part // segmentation.initialisations, self.settings.seed)
+
     def _chosen(self, ids: Sequence[str]) -> list[Prepared]:
         return [case for case in self.cases if case.id in ids]
 
     def _source(
         self,
         cases: list[Prepared],
-        fit: Fit,
+        batch_size: int,
         seed: int,
         measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {},
     ) -> Source:
         segmentation = self.settings.segmentation
-        sampling = Sampling(segmentation.patch, fit.batch_size, segmentation.foreground, segmentation.per_volume)
+        sampling = Sampling(segmentation.patch, batch_size, segmentation.foreground, segmentation.per_volume)
         images = [case.image for case in cases]
         labels = [case.label for case in cases if case.label is not None]
         augment = _augmentation(segmentation)
@@ -321,7 +324,8 @@ def _augmentation(segmentation: Any) -> Augmentation:
         shift=random.shift,
         # In the plane; of volumes that is the rotation about the third axis.
         rotate_deg=(random.rotate_deg,) if axes == 2 else (0.0, 0.0, random.rotate_deg),
-        flip=(random.flip, *(False,) * (axes - 1)),
+        flip=tuple(axis in random.flip for axis in "xyz"[:axes]),
+        quarter_turns=random.quarter_turns,
         contrast=random.contrast,
         brightness=random.brightness,
     )

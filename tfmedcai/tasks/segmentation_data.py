@@ -1,6 +1,7 @@
 """The volumes of the segmentation task: found on disk or simulated, brought to one grid and scale, split by patient."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -128,12 +129,40 @@ def outer_fold(prepared: list[Prepared], settings: SegmentationSettings, seed: i
 
 
 def inner_fold(
-    prepared: list[Prepared], ids: tuple[str, ...], settings: SegmentationSettings, number: int, data_seed: int
-) -> Fold:
-    """Returns training and validation cases among those that a seed may learn from."""
-    patients = {case.id: case.patient for case in prepared if case.id in ids}
+    prepared: Sequence[Prepared], settings: SegmentationSettings, number: int, data_seed: int
+) -> tuple[list[Prepared], list[Prepared]]:
+    """Splits the cases that a seed may learn from into those of training and those of validation, by patient.
+
+    A single patient is cut across, so that a search is possible with two patients in all. What it then measures is
+    flattered, since the two pieces are of one body; the evaluation, on the other patient, is not.
+
+    Args:
+        prepared: the cases.
+        settings: number of folds.
+        number: which fold.
+        data_seed: seed of the order of the patients.
+    """
+    patients = {case.id: case.patient for case in prepared}
     count = min(max(2, settings.search_folds), len(set(patients.values())))
-    return patient_folds(patients, count, data_seed).folds[number]
+    if count == 1:
+        pieces = [_cut_across(case) for case in prepared]
+        pair = [below for below, _ in pieces], [above for _, above in pieces]
+        return pair[number % 2], pair[1 - number % 2]
+    fold = patient_folds(patients, count, data_seed).folds[number % count]
+    training, validation = ([case for case in prepared if case.id in ids] for ids in (fold.training, fold.validation))
+    return training, validation
+
+
+def _cut_across(case: Prepared) -> tuple[Prepared, Prepared]:
+    """Cuts a labelled case into what lies below and above the middle of its structures."""
+    assert case.label is not None  # noqa: S101 (the cases of a search have labels)
+    slices = np.flatnonzero(case.label.any(axis=(0, 1)))
+    middle = max(1, int(np.median(slices))) if len(slices) else case.image.shape[2] // 2
+    lower, upper = (
+        replace(case, image=case.image[:, :, part], label=case.label[:, :, part])
+        for part in (slice(middle), slice(middle, None))
+    )
+    return lower, upper
 
 
 def _simulated(settings: SegmentationSettings, seed: int, number: int) -> Prepared:

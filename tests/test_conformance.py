@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 
 from tests.conformance import check_search_space
-from tests.conformance_oracle import check_oracle
+from tests.conformance_oracle import OBJECTIVE, check_oracle
 from tfmedcai import registry
 from tfmedcai.config import Settings
+from tfmedcai.journal import Journal
+from tfmedcai.search.tuner import Limits, Tuner
 from tfmedcai.tasks.task import make_space, make_task
 
 SMALL = Settings().smoke()
@@ -36,6 +38,28 @@ ORACLES = [
 def test_oracle(name, tmp_path):
     factory, settings = registry.load("oracles", name), getattr(SMALL, name, None)
     check_oracle(lambda space, seed, objective: factory(space, settings, seed, objective, tmp_path / "kept"), tmp_path)
+
+
+@pytest.mark.parametrize("space_name", registry.names("spaces"))
+@pytest.mark.parametrize(
+    "name",
+    # The auto-encoder takes half a minute to be traced.
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "latent" else ())
+        for name in registry.names("oracles")
+        if name not in ONCE
+    ],
+)
+def test_any_oracle_searches_any_space(name, space_name, tmp_path):
+    space = make_space(SMALL.updated({"space": space_name}))
+    oracle = registry.load("oracles", name)(space, getattr(SMALL, name, None), 0, OBJECTIVE, tmp_path / "kept")
+
+    def score(architecture, _):
+        return {OBJECTIVE.name: 1 / len(str(architecture)), "parameters": 1.0}
+
+    rows = Tuner(oracle, space, score, Journal(tmp_path / "trials.jsonl"), Limits(3, 1), name=name, seed=0).run()
+    assert len({row["key"] for row in rows}) == 3
+    assert all(space.parse(row["architecture"]).key == row["key"] for row in rows)
 
 
 @pytest.mark.parametrize("name", registry.names("supernets"))

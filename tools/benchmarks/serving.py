@@ -63,7 +63,6 @@ def serving(runs: int, _: Peers) -> Iterator[Case]:
 
 def _served(folder: Path, image: dict[str, Any], clients: int, count: int, alone: float, options: list[str]) -> Case:
     """Starts a server of its own for one case and measures it; ratio is the part of the time that the graph takes."""
-
     from tfmedcai.serving.client import Client
 
     command = [sys.executable, "-m", "tfmedcai.serving", "serve", "--port", "0", "--model_name", folder.name]

@@ -7,8 +7,10 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from tfmedcai.cli import prepare_tensorflow
 
 Case = dict[str, Any]
 SEARCHES = Path(__file__).parents[1] / "search"
+ROUNDS = 3  # ours and the peers' in turn, so that both see the same machine
 
 
 def median_seconds(run: Callable[[], object], runs: int) -> float:
@@ -40,6 +43,43 @@ def line(case: str, seconds: float, **more: Any) -> Case:
         "ratio": None,
         "peak_mb": peak,
     } | more
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Programs that measure other packages in an environment of their own and print a JSON line a case.
+
+    Attributes:
+        python: of that environment; None measures no peers.
+        scripts: folder of the programs.
+    """
+
+    python: Path | None
+    scripts: Path
+
+    def measure(self, script: str, group: str, runs: int) -> dict[str, float]:
+        """Runs a program on one thread; returns the median time of each of its cases, none without an environment."""
+        if self.python is None:
+            return {}
+        command = [self.python, self.scripts / script, group, "--threads", "1", "--runs", str(runs)]
+        printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+        cases = [json.loads(row) for row in printed.stdout.splitlines() if row.startswith("{")]
+        return {case["case"]: case["median_s"] for case in cases}
+
+
+def beside(
+    ours: dict[str, Callable[[], object]], names: dict[str, str], measure: Callable[[], dict[str, float]], runs: int
+) -> Iterator[Case]:
+    """Measures our cases and the peers' in turn; `names` says which of our cases does what a peer's case does."""
+    rounds = [({name: median_seconds(run, runs) for name, run in ours.items()}, measure()) for _ in range(ROUNDS)]
+    for name in ours:
+        seconds = statistics.median(mine[name] for mine, _ in rounds)
+        compared = [peer for peer, same in names.items() if same == name and peer in rounds[0][1]]
+        if not compared:
+            yield line(name, seconds)
+        for peer in compared:
+            peer_s = statistics.median(theirs[peer] for _, theirs in rounds)
+            yield line(name, seconds, peer=peer, peer_s=round(peer_s, 5), ratio=round(peer_s / seconds, 2))
 
 
 def snap(runs: int) -> Iterator[Case]:
@@ -159,7 +199,6 @@ def serving(runs: int) -> Iterator[Case]:
 
 def _served(folder: Path, image: dict[str, Any], clients: int, count: int, alone: float, options: list[str]) -> Case:
     """Starts a server of its own for one case and measures it; ratio is the part of the time that the graph takes."""
-    import subprocess
     import sys
 
     from tfmedcai.serving.client import Client
@@ -203,7 +242,76 @@ def _latencies(asks: list[Callable[[], object]], count: int) -> tuple[float, flo
     return statistics.median(seconds), len(seconds) / (time.perf_counter() - start)
 
 
-TOPICS = {"snap": snap, "serving": serving}
+def segmentation(runs: int, peers: Peers) -> Iterator[Case]:
+    """Surface metrics and augmentation on one thread, beside DeepMind, MONAI and MedPy."""
+    yield from surface_metrics(runs, peers)
+    yield from augmentation(runs, peers)
+
+
+def surface_metrics(runs: int, peers: Peers) -> Iterator[Case]:
+    """95 % Hausdorff distance and surface Dice of two ellipsoids in 256 x 256 x 128 voxels."""
+    import numpy as np
+
+    from tfmedcai.metrics.surface import surface_distances
+
+    places = np.ogrid[tuple(slice(-1, 1, complex(0, n)) for n in (256, 256, 128))]
+    truth, prediction = (
+        sum(((x - c) / 0.38) ** 2 for x, c in zip(places, centre, strict=True)) < 1
+        for centre in ((0, 0, 0), (0.03, 0.03, 0.02))
+    )
+    spacing = (0.8, 0.8, 2.5)
+
+    def both() -> None:
+        found = surface_distances(prediction, truth, spacing)
+        found.dice(2.0)
+        found.hausdorff(95)
+
+    ours = {
+        "surface:sd2+hd95": both,
+        "surface:hd95,border": lambda: surface_distances(prediction, truth, spacing, "border").hausdorff(95),
+        "surface:sd2,border": lambda: surface_distances(prediction, truth, spacing, "border").dice(2.0),
+    }
+    names = {
+        "deepmind:sd2+hd95": "surface:sd2+hd95",
+        "monai:hd95": "surface:hd95,border",
+        "monai:sd2": "surface:sd2,border",
+        "medpy:hd95": "surface:hd95,border",
+    }
+    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "metrics", runs), runs)
+
+
+def augmentation(runs: int, peers: Peers) -> Iterator[Case]:
+    """Random changes of a patch of 96 x 96 x 64 voxels and its label, out of a pipeline."""
+    import numpy as np
+    import tensorflow as tf
+
+    from tfmedcai.data.augmentation import Augmentation
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    rng, size = np.random.default_rng(0), (96, 96, 64)
+    image = tf.constant(rng.normal(size=(*size, 1)).astype(np.float32))
+    label = tf.constant(rng.integers(0, 2, size).astype(np.uint8))
+
+    def pipeline(change: Augmentation) -> Callable[[], object]:
+        seeds = tf.data.Dataset.range(np.iinfo(np.int32).max, output_type=tf.int32)
+        changed = iter(seeds.map(lambda index: change(image, label, tf.stack([0, index]))))
+        return lambda: next(changed)
+
+    ours = {
+        "augmentation:rot90+flips": pipeline(Augmentation(flip=(True,) * 3, quarter_turns=True)),
+        "augmentation:affine": pipeline(Augmentation(scale=(0.9, 1.1), rotate_deg=(17.2,) * 3)),
+    }
+    names = {name.replace("augmentation", "monai"): name for name in ours}
+    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "augmentation", runs), 5 * runs)
+
+
+TOPICS = {
+    "snap": lambda runs, peers: snap(runs),
+    "serving": lambda runs, peers: serving(runs),
+    "segmentation": segmentation,
+}
+SUMMARIES = {"snap": snap.__doc__, "serving": serving.__doc__, "segmentation": segmentation.__doc__}
 
 
 def main() -> None:
@@ -212,11 +320,19 @@ def main() -> None:
     parser.add_argument("topic", choices=sorted(TOPICS))
     parser.add_argument("--runs", type=int, default=7, help="runs of each case")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
+    parser.add_argument(
+        "--peers", type=Path, metavar="VENV", help="environment of the peers; without it they are left out"
+    )
+    bench = Path(__file__).parents[2] / "shared" / "bench"
+    parser.add_argument(
+        "--peer_scripts", type=Path, default=bench, help="folder of the programs that measure the peers"
+    )
     given = parser.parse_args()
     prepare_tensorflow()
+    peers = Peers(given.peers / "bin" / "python" if given.peers else None, given.peer_scripts)
     if not given.json:
-        print(f"{given.topic}: {(TOPICS[given.topic].__doc__ or '').strip()}")
-    for case in TOPICS[given.topic](given.runs):
+        print(f"{given.topic}: {(SUMMARIES[given.topic] or '').strip()}")
+    for case in TOPICS[given.topic](given.runs, peers):
         print(json.dumps(case), flush=True)
 
 

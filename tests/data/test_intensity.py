@@ -1,7 +1,12 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from tfmedcai.data.intensity import clip, nonzero, z_score
+from tfmedcai.data.cases import patient_folders, read_case
+from tfmedcai.data.intensity import clip, foreground, nonzero, z_score
+from tfmedcai.data.volumes import read_labels
 
 
 def test_z_score_by_channel_inside_a_mask():
@@ -35,3 +40,16 @@ def test_says_what_is_wrong():
         clip(np.zeros(3), 5, 5)
     with pytest.raises(ValueError, match=r"`mask` must have the grid of the volume, \(2, 2, 2\)"):
         z_score(np.zeros((2, 2, 2, 3)), np.zeros((2, 2, 3), bool))
+
+
+def test_foreground_of_real_brains():
+    folder = Path(os.environ.get("TFMEDCAI_DATA", Path(__file__).parents[3] / "shared" / "data"))
+    folder = folder / "mri" / "brain_brats2013_2mm"
+    if not folder.is_dir():
+        pytest.skip(f"no {folder}: set TFMEDCAI_DATA to the folder of real data")
+    case = patient_folders(folder, ("flair", "t1c"), "brainmask")[0]
+    image, _ = read_case(case)
+    brain = read_labels(case.label).array > 0
+    found = foreground(image.array)  # the background is the smallest value here, not 0
+    assert (found & brain).sum() > 0.95 * (found | brain).sum()
+    assert np.abs(z_score(image.array, found)[brain].mean(axis=0)).max() < 0.1

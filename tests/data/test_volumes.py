@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tfmedcai.data.resampling import reorient
+from tfmedcai.data.resampling import reorient, resample, resample_onto
 from tfmedcai.data.volumes import (
     Volume,
     check_same_grid,
@@ -215,3 +215,19 @@ def test_real_volumes_are_written_as_they_were(tmp_path):
         first, second = nib.load(folder / name), nib.load(tmp_path / "a.nii.gz")
         np.testing.assert_array_equal(second.affine, first.affine)
         np.testing.assert_array_equal(np.asanyarray(second.dataobj), np.asanyarray(first.dataobj))
+
+
+def test_a_prediction_on_a_coarser_grid_is_brought_back(tmp_path):
+    source = read_volume(save(tmp_path / "in.nii.gz", np.zeros((20, 24, 12), np.int16)))
+    worked_on = resample(reorient(source), (2.0, 2.0, 3.0))
+    inside = np.zeros(worked_on.array.shape, np.uint8)
+    inside[3:8, 2:9, 4:9] = 2
+    write_volume(tmp_path / "out.nii.gz", resample_onto(worked_on.holding(inside), source, "nearest"))
+    again = read_labels(tmp_path / "out.nii.gz", (2,))
+    check_same_grid(source, again)
+    np.testing.assert_array_equal(again.affine, source.affine)
+    places = [
+        nib.affines.apply_affine(volume.affine, np.argwhere(array)).mean(axis=0)
+        for volume, array in ((worked_on, inside), (again, again.array))
+    ]
+    np.testing.assert_allclose(*places, atol=0.5)

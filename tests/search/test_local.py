@@ -240,6 +240,15 @@ def test_starts_are_the_architectures_of_random_search(tmp_path):
     assert {row["key"] for row in random[:3]} <= set(local)
 
 
+def test_the_order_of_the_variables_depends_on_the_seed_alone(tmp_path):
+    def keys(seed, folder):
+        space = Grid(2, 2, 2, 2, 2, 2, starts=[Point((0,) * 6)])
+        return proposed(LocalSearchOracle(space, ONCE, seed, OBJECTIVE), tmp_path / folder, lambda point: 0.0)
+
+    assert keys(0, "0") == keys(0, "again")
+    assert len({tuple(keys(seed, f"{seed}")) for seed in range(4)}) > 2
+
+
 def test_stages_come_one_after_the_other_from_the_best(tmp_path):
     space = Grid(3, 3, 3, 3, groups=["ac", "bd"], starts=[Point((0, 0, 0, 0))])
     keys = proposed(LocalSearchOracle(space, ONCE, 0, OBJECTIVE), tmp_path, lambda point: float(sum(point.x)))

@@ -3,7 +3,7 @@
 import pytest
 
 from tfmedcai.search_spaces.mixed_block import MixedBlockSpace
-from tfmedcai.search_spaces.mixed_block_nodes import STEPS, MixedBlock, Node, repaired, unet_nodes
+from tfmedcai.search_spaces.mixed_block_nodes import STEPS, MixedBlock, Node, repaired, skip_sources, unet_nodes
 
 UNET = "keep-vgg3 down-vgg3 down-vgg3 down-vgg3 down-vgg3 up-vgg3 up-vgg3+4 up-vgg3+3 up-vgg3+2 keep-vgg3+1"
 
@@ -50,6 +50,11 @@ def test_hashable_and_equal_by_value():
     assert {MixedBlock.unet(), MixedBlock.parse(UNET)} == {MixedBlock.unet()}
     assert MixedBlock.unet().key == UNET
     assert MixedBlock.unet().space == "mixed_block"
+
+
+def test_sources_of_a_skip_are_all_before_the_preceding_node():
+    assert [skip_sources([0] * 5, number) for number in range(1, 6)] == [[], [], [1], [1, 2], [1, 2, 3]]
+    assert skip_sources([0, 1, 1, 0, 1, 1], 6) == [2, 3]
 
 
 def test_repair_returns_valid_nodes_as_they_are():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -216,11 +217,10 @@ def _resample(
         tf.reshape(tf.range(count, dtype=tf.float32), [-1 if k == axis else 1 for k in range(len(size))])
         for axis, count in enumerate(size)
     ]
-    inside: tf.Tensor = tf.constant(True)
-    first, nearest, weights = 0, 0, []
+    first, nearest, weights, insides = 0, 0, [], []
     for row, count in enumerate(size):
         at = sum((matrix[row, axis] * place for axis, place in enumerate(places)), offset[row])
-        inside = tf.logical_and(inside, tf.logical_and(at >= -0.5, at < count - 0.5))
+        insides += [at >= -0.5, at < count - 0.5]
         at = tf.clip_by_value(at, 0.0, count - 1.0)
         low = tf.minimum(tf.floor(at), max(count - 2.0, 0.0))
         weights.append((at - low)[..., tf.newaxis])
@@ -235,6 +235,7 @@ def _resample(
         step = math.prod(size[axis + 1 :]) if size[axis] > 1 else 0
         return here + weights[axis] * (between(axis + 1, corner + step) - here)
 
+    inside = functools.reduce(tf.logical_and, insides)
     moved = tf.where(inside[..., tf.newaxis], between(0, 0), outside)
     labels = tf.gather(tf.reshape(label, [-1]), nearest)
     return moved, tf.where(inside, labels, tf.zeros_like(labels))

@@ -32,7 +32,8 @@ def z_score(array: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
 
     Args:
         array: `(x, y, z)` or `(x, y, z, channels)`.
-        mask: `(x, y, z)` bool; None takes everything. `nonzero(array)` is for images whose background was set to 0.
+        mask: `(x, y, z)` bool; None takes everything. `nonzero(array)` is for images whose background was set to 0,
+            `foreground(array)` for those with any other value around the patient.
 
     Returns:
         float32, of the same shape. A channel that is the same everywhere becomes 0.
@@ -69,3 +70,23 @@ def nonzero(array: np.ndarray) -> np.ndarray:
         `(x, y, z)` bool.
     """
     return array != 0 if array.ndim == 3 else (array != 0).any(axis=-1)
+
+
+def foreground(array: np.ndarray) -> np.ndarray:
+    """Returns where any channel differs from what it is in the corners, by more than a hundredth of its range.
+
+    Args:
+        array: `(x, y, z)` or `(x, y, z, channels)`.
+
+    Returns:
+        `(x, y, z)` bool.
+
+    >>> foreground(np.pad(np.ones((1, 1, 1)), 1, constant_values=-3.0)).sum()
+    np.int64(1)
+    """
+    channels = array[..., np.newaxis] if array.ndim == 3 else array
+    found = np.zeros(channels.shape[:3], bool)
+    for channel in np.moveaxis(channels, -1, 0):
+        corners = channel[np.ix_(*([0, -1],) * 3)]
+        found |= np.abs(channel - np.float32(np.median(corners))) > 0.01 * np.float32(np.ptp(channel))
+    return found

@@ -104,11 +104,7 @@ def _blend(
 ) -> tf.Tensor:
     """Goes through the volume from the first plane to the last, a slab of windows at a time."""
     shape = tf.shape(volume)[:3]
-    lacking = tf.maximum(windows.size - shape, 0)
-    before = lacking // 2
-    widths = tf.concat([tf.stack([before, lacking - before], axis=1), [[0, 0]]], axis=0)
-    grid = tf.pad(volume, widths, constant_values=windows.outside)
-    grid = tf.ensure_shape(grid, (None, None, None, volume.shape[-1]))
+    grid, before = _padded(volume, windows)
     extent = tf.shape(grid)[:3]
     starts = [_starts(extent[axis], windows.size[axis], windows.steps[axis]) for axis in range(3)]
     covered = [_covered(windows.size[axis], starts[axis], extent[axis]) for axis in range(3)]
@@ -145,6 +141,15 @@ def _blend(
     )
     result = done.concat()[before[0] : before[0] + shape[0]]
     return tf.ensure_shape(result, (*volume.shape[:3], *kind.shape[3:]))
+
+
+def _padded(volume: tf.Tensor, windows: Windows) -> tuple[tf.Tensor, tf.Tensor]:
+    """Pads a volume on both sides to at least a window; returns it and how many voxels came before it, `(3,)`."""
+    lacking = tf.maximum(windows.size - tf.shape(volume)[:3], 0)
+    before = lacking // 2
+    widths = tf.concat([tf.stack([before, lacking - before], axis=1), [[0, 0]]], axis=0)
+    grid = tf.pad(volume, widths, constant_values=windows.outside)
+    return tf.ensure_shape(grid, (None, None, None, volume.shape[-1])), before
 
 
 def _add_windows(network: Network, grid: tf.Tensor, total: tf.Tensor, places: tf.Tensor, windows: Windows) -> tf.Tensor:

@@ -45,7 +45,7 @@ def test_a_run_holds_everything(run):
     for path in (run.settings, run.environment, run.trials, run.progress, run.report):
         assert path.stat().st_size > 0
     assert len(Journal(run.trials).read()) == 2
-    best, baseline = run.best(0), run.baseline(0)
+    best, baseline = run.best(0), run.baseline("i3posnet", 0)
     for folder in (best, baseline):
         assert folder.model.exists() and folder.history.exists() and not folder.checkpoint.exists()
     evaluation = json.loads(best.evaluation.read_text())
@@ -73,7 +73,7 @@ def test_a_trained_network_is_not_trained_again_unasked(run, capsys):
 
 
 def test_a_preset_is_trained_at_its_own_size(tmp_path):
-    settings = TINY.updated({"training": {"baseline": "none"}, "pose": {"augmentation": 1}})
+    settings = TINY.updated({"training": {"baselines": []}, "pose": {"augmentation": 1}})
     run = train(TrainOptions(settings=settings, architecture="snapnet_a", output=tmp_path, quiet=True))
     card = json.loads(run.best(0).card.read_text())
     assert (card["architecture"], card["parameters"]) == (presets.read("snapnet_a")["architecture"], 184_356)

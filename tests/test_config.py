@@ -21,7 +21,7 @@ def file_with(tmp_path, text):
         ("[training]\nepochs = 0\n", "setting `training.epochs`: Input should be greater than 0. Received 0."),
         ('[pose]\ninstrument = "hammer"\n', "setting `pose.instrument`"),
         ('oracle = "latnet"\n', "`latnet` is not one of the oracles"),
-        ('[training]\nbaseline = "i3posnt"\n', "Did you mean `i3posnet`?"),
+        ('[training]\nbaselines = ["i3posnt"]\n', "Did you mean `i3posnet`?"),
         ("epochs = = 3\n", "not a TOML file"),
     ],
 )
@@ -41,9 +41,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_settings_survive_writing_and_reading(tmp_path):
-    settings = Settings(seed=4).updated(
-        {"training": {"epochs": 7, "baseline": "none"}, "pose": {"image_size": (64, 96)}}
-    )
+    settings = Settings(seed=4).updated({"training": {"epochs": 7, "baselines": []}, "pose": {"image_size": (64, 96)}})
     write_settings(tmp_path / "settings.toml", settings)
     read = read_settings(tmp_path / "settings.toml")
     assert read == settings

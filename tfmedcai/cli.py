@@ -64,6 +64,8 @@ def prepare_tensorflow() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # Else it warns of retracing with every candidate, each of which is a new graph.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    # Convolutions in oneDNN's kernels, its default on some processors only: training takes two thirds of the time.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     # Keeps large tensors between steps instead of giving their pages back: a quarter less time on a CPU.
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
 

@@ -87,7 +87,10 @@ class SegmentationSettings(Table):
         default=(0, 0, 0), description="volumes are resampled to so many voxels; 0 keeps an axis"
     )
     window: tuple[float, float] | None = Field(default=None, description="grey values are cut off here, as HU of CT")
-    inside_nonzero: bool = Field(default=False, description="normalise the voxels that are not 0, for cut-out patients")
+    inside_patient: bool = Field(
+        default=False,
+        description="normalise only the voxels that differ from the corners of the volume (cut-out patients)",
+    )
     foreground: float = Field(default=0.33, ge=0, le=1, description="part of the samples centred on a structure")
     per_volume: PositiveInt = Field(default=8, description="patches of each volume in an epoch (of slices: all)")
     augmentation: AugmentationSettings = AugmentationSettings()
@@ -200,8 +203,12 @@ class SearchFit(Fit):
 class TrainingSettings(Fit):
     """How the found architecture is trained from scratch."""
 
-    epochs: PositiveInt = Field(default=80, description="epochs of the found network and of the hand-made one")
-    baseline: str = Field(default="i3posnet", description="hand-made network given the same data and epochs, or none")
+    epochs: PositiveInt = Field(default=80, description="epochs of the found network and of those beside it")
+    baselines: tuple[str, ...] | None = Field(
+        default=None,
+        description="what gets the same data and epochs: hand-made networks, the search's baseline oracle; unset: the "
+        "usual networks of the task",
+    )
 
 
 class SearchSettings(Table):
@@ -209,6 +216,9 @@ class SearchSettings(Table):
 
     trials: PositiveInt = Field(default=100, description="architectures to score, for each oracle and seed")
     baseline: str = Field(default="random", description="oracle given the same budget, for comparison, or none")
+    cost: Literal["parameters", "multiply_accumulates", "latency_ms"] = Field(
+        default="parameters", description="second objective: measured of each candidate, Pareto front in the report"
+    )
     max_failures: PositiveInt = Field(default=5, description="failed trials in a row that stop the search")
     fit: SearchFit = SearchFit()
 
@@ -271,7 +281,7 @@ class Settings(Table):
     bayesian: BayesianSettings = BayesianSettings()
     hyperband: HyperbandSettings = HyperbandSettings()
     training: TrainingSettings = TrainingSettings()
-    baseline: Fit = Field(default=Fit(), description="fit of the hand-made network")
+    baseline: Fit = Field(default=Fit(), description="fit of the hand-made networks")
 
     def all_seeds(self) -> range:
         """Returns the seeds of the repetitions.
@@ -360,7 +370,8 @@ def check_names(settings: Settings) -> None:
         ValueError: naming the unknown word, the known ones and the nearest.
     """
     asked = [("tasks", settings.task), ("spaces", settings.space), ("oracles", settings.oracle)]
-    asked += [("oracles", settings.search.baseline), ("networks", settings.training.baseline)]
+    asked += [("oracles", settings.search.baseline)]
+    asked += [("networks", name) for name in settings.training.baselines or () if name != settings.search.baseline]
     for kind, name in asked:
         if name != NO_BASELINE:
             registry.check(kind, name)

@@ -13,7 +13,7 @@ from tfmedcai.runs import ModelFolder, open_run, read_json, write_json, write_wh
 
 @dataclass(frozen=True)
 class EvaluateOptions(SettingsOptions):
-    """Measure the trained networks of a run on unseen images and print the table beside the hand-made network."""
+    """Measure the trained networks of a run on unseen images and print them as one table, with tests between them."""
 
     run: Path = Path("runs")
     """run folder with trained networks"""
@@ -32,11 +32,14 @@ def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
     folders = run.trained()
     if not folders:
         raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
+    from tfmedcai.reports.comparison import comparison_lines, paired
+    from tfmedcai.tasks.report import case_values
     from tfmedcai.tasks.task import make_task
 
     task = make_task(options.settings)
     evaluations = [_evaluate_one(task, folder) for folder in folders]
-    print("\n".join(table(evaluations)))
+    values = paired(case_values(run), seeds_hold_out=task.seeds_hold_out)
+    print("\n".join([*table(evaluations), *comparison_lines(values)]))
     return evaluations
 
 
@@ -45,7 +48,7 @@ def _evaluate_one(task: Any, folder: ModelFolder) -> dict[str, Any]:
 
     card = read_json(folder.card)
     result = task.evaluate(load_model(folder.model), card["seed"])
-    names = ("network", "architecture", "parameters", "seed")
+    names = ("network", "architecture", "parameters", "multiply_accumulates", "seed")
     summary = {"model": card["network"]} | {name: card[name] for name in names[1:]} | result.summary
     write_json(folder.evaluation, summary)
     write_whole(folder.cases, lambda path: _write_arrays(path, result.cases))
@@ -59,21 +62,23 @@ def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 
 def table(evaluations: Iterable[dict[str, Any]]) -> list[str]:
     """Returns lines of text: one row for each network and group of results, mean and deviation over seeds."""
-    from tfmedcai.reports.tables import metric_title, metrics_of
+    from tfmedcai.reports.tables import mean_of, metric_title, metrics_of
 
-    groups: dict[tuple[str, int, str], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     evaluations = list(evaluations)
     for evaluation in evaluations:
-        for group, results in evaluation["groups"].items():
-            groups.setdefault((evaluation["model"], evaluation["parameters"], group), []).append(results)
+        for group in evaluation["groups"]:
+            groups.setdefault((evaluation["model"], group), []).append(evaluation)
     metrics = metrics_of(evaluations)
     lines = [
-        f"{'network':14} {'weights':>10} {'':14} {'seeds':>5}" + "".join(f"  {metric_title(m):^44}" for m in metrics)
+        f"{'network':24} {'weights':>10} {'MMAC':>8} {'':14} {'seeds':>5}"
+        + "".join(f"  {metric_title(m):^44}" for m in metrics)
     ]
-    lines.append(f"{'':46}" + len(metrics) * f"  {'mean +- std':>17} {'median':>8} {'p95':>8} {'seed std':>8}")
-    for (model, parameters, group), seeds in groups.items():
-        cells = "".join(_cell([results[metric] for results in seeds]) for metric in metrics)
-        lines.append(f"{model:14} {parameters:>10} {group:14} {len(seeds):>5}{cells}")
+    lines.append(f"{'':65}" + len(metrics) * f"  {'mean +- std':>17} {'median':>8} {'p95':>8} {'seed std':>8}")
+    for (model, group), seeds in groups.items():
+        cells = "".join(_cell([seed["groups"][group][metric] for seed in seeds]) for metric in metrics)
+        weights, work = (mean_of(seeds, name) for name in ("parameters", "multiply_accumulates"))
+        lines.append(f"{model:24} {weights:>10.0f} {work / 1e6:>8.1f} {group:14} {len(seeds):>5}{cells}")
     return lines
 
 

@@ -166,17 +166,14 @@ class Run:
         """The best architecture, trained with one seed."""
         return ModelFolder(self.folder / "best" / f"seed_{seed}")
 
-    def baseline(self, seed: int) -> ModelFolder:
-        """The hand-made network, trained with one seed."""
-        return ModelFolder(self.folder / "baseline" / f"seed_{seed}")
+    def baseline(self, name: str, seed: int) -> ModelFolder:
+        """What stands beside it, trained with one seed: a hand-made network, the best of another oracle."""
+        return ModelFolder(self.folder / "baselines" / name / f"seed_{seed}")
 
     def trained(self) -> list[ModelFolder]:
         """All trained networks of the run, the best architecture's first."""
-        found = [ModelFolder(path.parent) for role in ("best", "baseline") for path in self._models(role)]
-        return found
-
-    def _models(self, role: str) -> list[Path]:
-        return sorted((self.folder / role).glob("seed_*/model.keras"))
+        models = [sorted(self.folder.glob(f"{role}/seed_*/model.keras")) for role in ("best", "baselines/*")]
+        return [ModelFolder(path.parent) for path in [*models[0], *models[1]]]
 
 
 def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bool = False) -> Run:

@@ -1,4 +1,4 @@
-"""Trains the architecture that a search found, or one given as text, beside the hand-made baseline network."""
+"""Trains the architectures that a search found, or one given as text, beside networks made by hand."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,18 +6,35 @@ from typing import TYPE_CHECKING
 
 from tfmedcai import presets
 from tfmedcai.cli import RUN_OPTION, SettingsOptions, main, progress
-from tfmedcai.config import NO_BASELINE, Settings
 from tfmedcai.journal import Journal
 from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, write_json, write_whole
 
 if TYPE_CHECKING:
-    from tfmedcai.search_spaces.space import Architecture
-    from tfmedcai.tasks.task import Task
+    import keras
+
+    from tfmedcai.tasks.task import Candidate, Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training.
+
+    Attributes:
+        folder: where the network is kept.
+        candidate: what is trained.
+        oracle: whose best it is; None for a network made by hand and an architecture given as text.
+        seed: of weights and order, and of what is held out.
+    """
+
+    folder: ModelFolder
+    candidate: "Candidate"
+    oracle: str | None
+    seed: int
 
 
 @dataclass(frozen=True)
 class TrainOptions(SettingsOptions):
-    """Train the best architecture of a search, and the hand-made network beside it, from scratch."""
+    """Train the best architecture of a search, and others beside it, from scratch."""
 
     run: Path | None = None
     """run folder of a search; its best architecture is trained with its settings"""
@@ -37,12 +54,12 @@ def train(options: TrainOptions) -> Run:
     """Trains for all seeds what the options ask for.
 
     Returns:
-        The run folder, with one trained network for each seed, and the baseline's beside them.
+        The run folder, with one trained network for each seed, and the baselines' beside them.
 
     Raises:
         ValueError: if there is nothing to train, or if trainings exist and neither `resume` nor `fresh` was asked.
     """
-    from tfmedcai.tasks.task import make_space, make_task
+    from tfmedcai.tasks.task import make_task
 
     if options.architecture in presets.names():
         preset = presets.read(options.architecture)
@@ -55,25 +72,48 @@ def train(options: TrainOptions) -> Run:
         run = new_run(options.output, settings, resume=True)
     else:
         raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
-    text = options.architecture or _best_architecture(run, settings)
-    architecture = make_space(settings).parse(text)
-    jobs = [(run.best(seed), architecture, seed) for seed in settings.all_seeds()]
-    if settings.training.baseline != NO_BASELINE:
-        jobs += [(run.baseline(seed), None, seed) for seed in settings.all_seeds()]
-    jobs = [job for job in jobs if _is_open(job[0], options)]
     task = make_task(settings)
-    for folder, chosen, seed in jobs:
-        _train_one(task, folder, chosen, seed, options)
+    for job in [job for job in _jobs(task, run, options.architecture) if _is_open(job.folder, options)]:
+        _train_one(task, job, options)
     return run
 
 
-def _best_architecture(run: Run, settings: Settings) -> str:
-    from tfmedcai.reports.summary import best_trial
-    from tfmedcai.tasks.task import make_task
+def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
+    """Lists what is to be trained: for each seed the best architecture, then what stands beside it."""
+    from tfmedcai.tasks.task import make_space
 
-    best = best_trial(Journal(run.trials).read(), make_task(settings).objective, settings.oracle)
+    settings = task.settings
+    space, seeds = make_space(settings), settings.all_seeds()
+
+    def best(oracle: str, seed: int) -> "Candidate":
+        return space.parse(_best_architecture(task, run, oracle, seed))
+
+    if given is not None:
+        jobs = [Job(run.best(seed), space.parse(given), None, seed) for seed in seeds]
+    else:
+        jobs = [Job(run.best(seed), best(settings.oracle, seed), settings.oracle, seed) for seed in seeds]
+    asked = settings.training.baselines
+    for name in task.baselines if asked is None else asked:
+        searched = name == settings.search.baseline
+        if searched and given is not None:
+            continue  # no search, so there is no other oracle's best
+        jobs += [
+            Job(run.baseline(name, seed), best(name, seed) if searched else name, name if searched else None, seed)
+            for seed in seeds
+        ]
+    return jobs
+
+
+def _best_architecture(task: "Task", run: Run, oracle: str, seed: int) -> str:
+    """Returns the best architecture of an oracle; of this seed alone where others saw what this one is evaluated on."""
+    from tfmedcai.reports.summary import best_trial
+
+    rows = [row for row in Journal(run.trials).read() if row["seed"] == seed or not task.seeds_hold_out]
+    best = best_trial(rows, task.objective, oracle)
     if best is None:
-        raise ValueError(f"{run.folder}: no finished trial to train. Search first, or give `--architecture`.")
+        raise ValueError(
+            f"{run.folder}: no finished trial of `{oracle}` to train. Search first, or give `--architecture`."
+        )
     return best["architecture"]
 
 
@@ -91,29 +131,37 @@ def _is_open(folder: ModelFolder, options: TrainOptions) -> bool:
     return True
 
 
-def _train_one(
-    task: "Task", folder: ModelFolder, architecture: "Architecture | None", seed: int, options: TrainOptions
-) -> None:
+def _train_one(task: "Task", job: Job, options: TrainOptions) -> None:
     from tfmedcai.tasks.fitting import Keeper, write_history
 
-    settings = options.settings
-    name = str(architecture) if architecture is not None else settings.training.baseline
+    settings, folder = options.settings, job.folder
     card = {
-        "architecture": str(architecture) if architecture is not None else None,
-        "seed": seed,
+        "architecture": None if isinstance(job.candidate, str) else str(job.candidate),
+        "seed": job.seed,
         "settings": settings.model_dump(mode="json"),
     }
     if folder.checkpoint.exists() and read_json(folder.card)["settings"] != card["settings"]:
         raise ValueError(f"{folder.checkpoint}: was made with other settings. `--fresh` trains anew.")
     write_json(folder.card, card)
-    with progress(settings.training.epochs, f"training {name}, seed {seed}", quiet=options.quiet) as tell:
+    with progress(settings.training.epochs, f"training {job.candidate}, seed {job.seed}", quiet=options.quiet) as tell:
         keeper = Keeper(folder.checkpoint, lambda row: tell(" ".join(f"{k} {v:.5g}" for k, v in row.items())))
-        model, rows = task.train(architecture, seed, keeper)
+        model, rows = task.train(job.candidate, job.seed, keeper)
     write_whole(folder.history, lambda path: write_history(path, rows))
-    write_json(folder.card, card | {"network": model.name, "parameters": model.count_params()})
+    network = model.name if job.oracle is None else f"{model.name} ({job.oracle})"
+    size = {"parameters": model.count_params(), "multiply_accumulates": _multiply_accumulates(model)}
+    write_json(folder.card, card | {"network": network} | size)
     write_whole(folder.model, model.save)
     folder.checkpoint.unlink(missing_ok=True)
-    print(f"{folder.model}: {model.name}, {model.count_params()} parameters, {len(rows)} epochs")
+    print(f"{folder.model}: {network}, {model.count_params()} parameters, {len(rows)} epochs")
+
+
+def _multiply_accumulates(model: "keras.Model") -> int | None:
+    from tfmedcai.metrics.complexity import multiply_accumulates
+
+    try:
+        return multiply_accumulates(model)
+    except ValueError:  # a layer of another package, or open sizes: the network is good all the same
+        return None
 
 
 if __name__ == "__main__":

@@ -5,25 +5,27 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
 
+from tfmedcai import registry
 from tfmedcai.cli import prepare_tensorflow
 from tfmedcai.config import Settings, read_settings
 from tfmedcai.evaluate import EvaluateOptions, evaluate
 from tfmedcai.journal import Journal
-from tfmedcai.reports.series import Objective, best_so_far
+from tfmedcai.reports.comparison import paired, rank_tests
+from tfmedcai.reports.series import best_so_far
+from tfmedcai.reports.tables import metric_label
 from tfmedcai.runs import Run, environment
 from tfmedcai.search.__main__ import SearchOptions, search
 from tfmedcai.train import TrainOptions, train
 
 ROOT = Path(__file__).parents[1]
 Line = dict[str, Any]
-NETWORKS = {"best": "snapnet", "baseline": "i3posnet"}  # folder of a run -> the network in it
 
 
 def line(claim: str, method: str, seed: int | None, metric: str, unit: str, value: float, n: int) -> Line:
@@ -39,96 +41,130 @@ def spread(values: Iterable[float]) -> float | None:
     return round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else None
 
 
-def snap(settings: Settings, output: Path) -> Iterator[Line]:
-    """AutoSNAP: latent search is ahead of random search, a smaller SNAPNet of i3PosNet (Fig. 3, Table 2)."""
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says, and the search that re-tests it.
+
+    Attributes:
+        says: the claim and where it stands.
+        file: settings in `search/`.
+        seeds: repetitions; with parts of the patients held out by seed, the parts.
+    """
+
+    says: str
+    file: str
+    seeds: int = 3
+
+
+CLAIMS = {
+    "snap": Claim(
+        "AutoSNAP: latent search is ahead of random search, a smaller SNAPNet of i3PosNet (Fig. 3, Table 2).",
+        "autosnap_pose_small.toml",
+    ),
+    "mixed_block": Claim(
+        "MB-NAS: local search over mixed blocks is ahead of random search, U-Net and ResU-Net (Tables 1 and 2).",
+        "mixed_block_brain_small.toml",
+        5,
+    ),
+}
+
+
+def retest(claim: str, settings: Settings, output: Path) -> Iterator[Line]:
+    """Searches, trains the best architectures beside the baselines, and yields what was measured."""
     with redirect_stdout(sys.stderr):
         run = search(SearchOptions(settings=settings, output=output, resume=True))
     if run is None:
         raise RuntimeError("the search was a dry run")
-    yield from search_results(run, settings)
+    yield from search_results(claim, run, settings)
     with redirect_stdout(sys.stderr):
         train(TrainOptions(settings=settings, run=run.folder, resume=True))
         evaluations = evaluate(EvaluateOptions(settings=settings, run=run.folder))
     for result in evaluations:
-        yield line("snap", result["model"], result["seed"], "parameters", "weights", result["parameters"], 1)
-        for iterations, errors in result["groups"].items():
-            for kind, unit in (("position_error_mm", "mm"), ("angle_error_deg", "deg")):
-                metric = f"{kind.split('_')[0]} error, {iterations}, mean"
-                yield line(
-                    "snap", result["model"], result["seed"], metric, unit, errors[kind]["mean"], errors[kind]["n"]
-                )
-    yield from network_order(run)
+        yield from network_results(claim, result)
+    yield from network_order(claim, run, settings)
 
 
-def search_results(run: Run, settings: Settings) -> Iterator[Line]:
+def search_results(claim: str, run: Run, settings: Settings) -> Iterator[Line]:
     """Yields, for each oracle and seed, the best score at the end and on average over the search; then the order."""
-    objective = Objective("value", "-log10 of the regression MSE", "max")
+    objective = registry.load("tasks", settings.task).objective
     rows = Journal(run.trials).read()
     ends: dict[str, list[float]] = {}
     for oracle in dict.fromkeys(row["oracle"] for row in rows):
         for seed in settings.all_seeds():
             own = [row for row in rows if (row["oracle"], row["seed"]) == (oracle, seed)]
-            curve = best_so_far(own, objective).best
-            yield line("snap", oracle, seed, "best value at the end", objective.unit, float(curve[-1]), len(curve))
+            curve, name = best_so_far(own, objective).best, f"best {objective.name}"
+            yield line(claim, oracle, seed, f"{name} at the end", objective.unit, float(curve[-1]), len(curve))
             yield line(
-                "snap", oracle, seed, "best value, mean of the curve", objective.unit, float(np.mean(curve)), len(curve)
+                claim, oracle, seed, f"{name}, mean of the curve", objective.unit, float(np.mean(curve)), len(curve)
             )
             ends.setdefault(oracle, []).append(float(curve[-1]))
     for row in Journal(run.rounds).read():
         if row["rank_correlation"] is not None:
-            metric = f"rank correlation of the value estimator on unseen SNAPs, round {row['round']}"
-            yield line("snap", row["oracle"], row["seed"], metric, "1", row["rank_correlation"], row["known"])
+            metric = f"rank correlation of the value estimator on unseen architectures, round {row['round']}"
+            yield line(claim, row["oracle"], row["seed"], metric, "1", row["rank_correlation"], row["known"])
     if len(ends) == 2:
         (first, a), (second, b) = ends.items()
         difference = np.subtract(a, b)
         yield {
-            "claim": "snap", "order": [name for name, _ in sorted(ends.items(), key=lambda end: -np.mean(end[1]))],
+            "claim": claim, "order": [name for name, _ in sorted(ends.items(), key=lambda end: -np.mean(end[1]))],
             "difference": f"{first} - {second}", "mean": round(float(difference.mean()), 4), "std": spread(difference),
             "n": len(difference),
         }  # fmt: skip
 
 
-def network_order(run: Run) -> Iterator[Line]:
-    """Yields the order of the networks by error of each case, averaged over seeds, with Wilcoxon's signed-rank test."""
-    from tfmedcai.tasks.task import OF_ALL  # imports TensorFlow, which `main` prepares first
-
-    for kind in ("position_error_mm", "angle_error_deg"):
-        errors: dict[str, list[np.ndarray]] = {}
-        for folder in run.trained():
-            with np.load(folder.cases, allow_pickle=False) as cases:
-                errors.setdefault(NETWORKS[folder.folder.parent.name], []).append(cases[OF_ALL + kind])
-        if len(errors) == 2:
-            means = {name: round(float(np.mean(seeds)), 4) for name, seeds in errors.items()}
-            deviation = {name: spread(np.mean(seeds, axis=1)) for name, seeds in errors.items()}
-            ours, theirs = (np.mean(errors[name], axis=0) for name in NETWORKS.values())
-            yield {
-                "claim": "snap", "metric": kind, "order": sorted(means, key=lambda name: means[name]), "means": means,
-                "std_of_seeds": deviation, "wilcoxon_p": float(f"{scipy.stats.wilcoxon(ours, theirs).pvalue:.3g}"),
-                "n": len(ours),
-            }  # fmt: skip
+def network_results(claim: str, evaluation: Line) -> Iterator[Line]:
+    """Yields size and mean of each metric of one trained network and seed."""
+    network, seed = evaluation["model"], evaluation["seed"]
+    yield line(claim, network, seed, "parameters", "weights", evaluation["parameters"], 1)
+    if evaluation["multiply_accumulates"] is not None:
+        yield line(claim, network, seed, "multiply-accumulates", "million", evaluation["multiply_accumulates"] / 1e6, 1)
+    for group, results in evaluation["groups"].items():
+        for metric, measured in results.items():
+            words, unit = metric_label(metric)
+            yield line(claim, network, seed, f"{words}, {group}, mean", unit, measured["mean"], measured["n"])
 
 
-CLAIMS = {"snap": (snap, "autosnap_pose_small.toml")}
+def network_order(claim: str, run: Run, settings: Settings) -> Iterator[Line]:
+    """Yields for each metric the means of the networks over all cases, and the tests between them."""
+    from tfmedcai.tasks.report import case_values  # imports TensorFlow, which `main` prepares first
+
+    seeds = case_values(run)
+    values = paired(seeds, seeds_hold_out=registry.load("tasks", settings.task).seeds_hold_out)
+    for metric, test in rank_tests(values).items():
+        of_metric = {network: measured[metric] for network, measured in values.items() if metric in measured}
+        means = {network: mean_of_finite(cases) for network, cases in of_metric.items()}
+        between = {network: spread(mean_of_finite(seed) for seed in seeds[network][metric]) for network in of_metric}
+        yield {"claim": claim, "metric": metric, "means": means, "std_of_seeds": between} | test
+
+
+def mean_of_finite(values: np.ndarray) -> float:
+    """Returns the mean of the finite values; a structure that was not found has an infinite distance."""
+    return round(float(np.mean(values[np.isfinite(values)])), 4) if np.isfinite(values).any() else float("nan")
 
 
 def main() -> None:
     """Re-tests one claim; a stopped run goes on where it was."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("claim", choices=sorted(CLAIMS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "claim", choices=sorted(CLAIMS), help="; ".join(f"{name}: {claim.says}" for name, claim in CLAIMS.items())
+    )
+    parser.add_argument("--seeds", type=int, help="repetitions, if not those of the claim")
+    parser.add_argument("--folder", type=Path, help="folder of the real data that the claim is tested on")
     parser.add_argument("--smoke", action="store_true", help="shrunk: shows that it runs, proves nothing")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
     parser.add_argument("--output", type=Path, default=ROOT / "runs")
     given = parser.parse_args()
     prepare_tensorflow()
-    test, file = CLAIMS[given.claim]
-    settings = read_settings(ROOT / "search" / file)
-    settings = (settings.smoke() if given.smoke else settings).updated({"seeds": given.seeds})
+    claim = CLAIMS[given.claim]
+    settings = read_settings(ROOT / "search" / claim.file)
+    settings = (settings.smoke() if given.smoke else settings).updated({"seeds": given.seeds or claim.seeds})
+    if given.folder is not None:
+        settings = settings.updated({settings.task: {"folder": given.folder}})
     if not given.json:
-        print((test.__doc__ or "").splitlines()[0])
-    measured = {"claim": given.claim, "date": datetime.now(UTC).date().isoformat(), "settings": file}
+        print(claim.says)
+    measured = {"claim": given.claim, "date": datetime.now(UTC).date().isoformat(), "settings": claim.file}
     print(json.dumps(measured | environment()), flush=True)
-    for result in test(settings, given.output):
+    for result in retest(given.claim, settings, given.output):
         print(json.dumps(result), flush=True)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfmedcai.data.cases import patient_folders, read_case
-from tfmedcai.data.intensity import clip, foreground, nonzero, z_score
+from tfmedcai.data.intensity import clip, foreground, z_score
 from tfmedcai.data.volumes import read_labels
 
 
@@ -25,14 +25,14 @@ def test_z_score_of_integers_and_of_what_is_the_same_everywhere():
     image = np.zeros((4, 4, 4), np.int16)
     image[1:3] = 1000
     np.testing.assert_allclose(np.unique(z_score(image)), [-1, 1])
-    np.testing.assert_array_equal(z_score(image, nonzero(image)), 0)
+    np.testing.assert_array_equal(z_score(image, foreground(image)), 0)
     np.testing.assert_array_equal(z_score(image, np.zeros((4, 4, 4), bool)), 0)
 
 
-def test_nonzero_of_any_channel():
-    image = np.zeros((2, 1, 1, 2))
+def test_foreground_of_any_channel():
+    image = np.full((3, 3, 3, 2), -7.0)
     image[1, 0, 0, 1] = 3
-    np.testing.assert_array_equal(nonzero(image)[:, 0, 0], [False, True])
+    np.testing.assert_array_equal(foreground(image)[:, 0, 0], [False, True, False])
 
 
 def test_says_what_is_wrong():

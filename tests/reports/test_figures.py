@@ -64,18 +64,18 @@ def test_pareto_front_is_drawn_over_parameters():
         {"oracle": "a", "seed": 0, "state": "COMPLETED", "score": s, "parameters": p}
         for s, p in ((1.0, 1000), (2.0, 2000), (1.5, 60000), (9.0, None))
     ]
-    figure = figures.score_by_parameters(rows)
+    figure = figures.score_by_cost(rows)
     np.testing.assert_array_equal(line(figure, "Pareto front").get_xdata(), [1000, 2000])
     assert figure.axes[0].get_xscale() == "log"
 
 
 def test_many_points_become_a_bitmap(trials, monkeypatch):
     monkeypatch.setattr(figures, "MANY_POINTS", 10)
-    assert all(points.get_rasterized() for points in figures.score_by_parameters(trials).axes[0].collections)
+    assert all(points.get_rasterized() for points in figures.score_by_cost(trials).axes[0].collections)
 
 
-def test_score_by_parameters_without_rows_says_so():
-    assert any("No architecture" in text for text in words(figures.score_by_parameters([])))
+def test_score_by_cost_without_rows_says_so():
+    assert any("No architecture" in text for text in words(figures.score_by_cost([])))
 
 
 def test_histogram_is_logarithmic_where_errors_span_much_and_adds_up():

@@ -35,6 +35,7 @@ def test_error_table_by_hand():
             "model": model,
             "seed": seed,
             "parameters": parameters,
+            "multiply_accumulates": 1_500_000 if model == "ours" else None,
             "groups": {"3 iterations": {"position_error_mm": statistics(errors)}},
         }
         for model, parameters, seed, errors in (
@@ -47,10 +48,10 @@ def test_error_table_by_hand():
     (body,) = table.bodies
     assert body.title == "3 iterations"
     ours, theirs = body.rows
-    assert ours == ["ours", 2, "2.500 ± 1.118", "2.500", "3.400", "2.500 ± 0.707", "500", "0.25"]
-    assert theirs == ["theirs", 1, "10.000 ± 0.000", "10.000", "10.000", "one seed", "2,000", "1"]
+    assert ours == ["ours", 2, "2.500 ± 1.118", "2.500", "3.400", "2.500 ± 0.707", "1.5", "500", "0.25"]
+    assert theirs == ["theirs", 1, "10.000 ± 0.000", "10.000", "10.000", "one seed", None, "2,000", "1"]
     assert [len(table.columns)] * 2 == [len(ours), len(theirs)]
-    assert table.groups == [("", 2), ("position error [mm]", 4), ("", 2)]
+    assert table.groups == [("", 2), ("position error [mm]", 4), ("", 3)]
 
 
 def test_error_table_has_a_body_for_each_number_of_iterations(run):
@@ -83,6 +84,20 @@ def test_trials_stand_best_first_and_failed_last(trials, direction, sign):
     assert len(rows) == len(trials)
     assert scores == sorted(scores, key=lambda score: sign * score)
     assert all(row[3] == "FAILED" for row in rows[len(scores) :])
+
+
+def test_the_second_objective_has_a_column_and_a_front():
+    trials = [
+        {"state": "COMPLETED", "score": score, "parameters": 9, "metrics": {"latency_ms": cost}}
+        for score, cost in ((0.9, 30.0), (0.8, 10.0), (0.7, 20.0))
+    ]
+    table = trial_table(trials, Objective(), "latency_ms")
+    titles = [column.name for column in table.columns]
+    cost, front = titles.index("latency [ms]"), titles.index("Pareto front")
+    assert [(row[cost], row[front]) for row in table.bodies[0].rows] == [(30.0, "yes"), (10.0, "yes"), (20.0, "no")]
+    plain = trial_table(trials, Objective())
+    assert len(plain.columns) == len(table.columns) - 1
+    assert [row[front - 1] for row in plain.bodies[0].rows] == ["yes", "no", "no"]
 
 
 def test_digits_follow_the_unit():

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 def settings(folder, **changes):
     segmentation = {
         "dataset": "patient_folders", "folder": folder, "images": ("a", "b"), "structures": {"ball": (1, 2)},
-        "patch": (16, 16), "inside_nonzero": True, "folds": 2, "search_folds": 2, "initialisations": 1,
+        "patch": (16, 16), "inside_patient": True, "folds": 2, "search_folds": 2, "initialisations": 1,
     }  # fmt: skip
     fit = {"learning_rate": 3e-3, "batch_size": 4, "schedule": "polynomial"}
     return Settings.model_validate(
@@ -46,7 +46,7 @@ def settings(folder, **changes):
             "task": "segmentation", "space": "mixed_block", "oracle": "random",
             "segmentation": segmentation | changes, "mixed_block": {"nodes": 4, "deepest": 2},
             "mixed_block_net": {"filters": 8, "search_filters": 4}, "unet": {"filters": 8, "depth": 2},
-            "search": {"fit": fit | {"epochs": 2}}, "training": fit | {"epochs": 60, "baseline": "unet"},
+            "search": {"fit": fit | {"epochs": 2}}, "training": fit | {"epochs": 60},
             "baseline": fit,
         }
     )  # fmt: skip
@@ -59,7 +59,7 @@ def task(folder):
 
 @pytest.fixture(scope="module")
 def trained(task):
-    return task.train(None, 0, Keeper())
+    return task.train("unet", 0, Keeper())
 
 
 def test_no_patient_is_learnt_from_and_judged_on(task):
@@ -127,7 +127,7 @@ def test_the_served_graph_takes_raw_values_and_gives_the_same_classes(task, trai
     assert set(signature.meaning) == {"image", "classes", "probabilities"}
 
 
-@pytest.mark.parametrize("changes", [{}, {"window": (0.0, 120.0)}, {"window": (0.0, 120.0), "inside_nonzero": False}])
+@pytest.mark.parametrize("changes", [{}, {"window": (0.0, 120.0)}, {"window": (0.0, 120.0), "inside_patient": False}])
 def test_normalisation_in_the_graph_is_that_of_the_training(folder, changes):
     task = SegmentationTask(settings(folder, **changes))
     grey = task.cases[0].grid.array
@@ -138,13 +138,13 @@ def test_normalisation_in_the_graph_is_that_of_the_training(folder, changes):
 
 def test_several_structures_are_classes(folder):
     task = SegmentationTask(settings(folder, structures={"rim": (1,), "core": (2,)}))
-    assert task.network(None).output_shape == (None, 16, 16, 3)
+    assert task.network("unet").output_shape == (None, 16, 16, 3)
     assert set(np.unique(task.cases[0].label)) == {0, 1, 2}
 
 
 def test_volumes_are_learnt_in_patches(folder):
     task = SegmentationTask(settings(folder, patch=(16, 16, 6), per_volume=4))
-    model = task.network(None)
+    model = task.network("unet")
     assert model.output_shape == (None, 16, 16, 6, 1)
     assert task._segmenter(model)(task.cases[0].image).shape == (20, 22, 6)
 

@@ -1,4 +1,4 @@
-"""What all tasks share: the network that belongs to an architecture or to the baseline's name, at its size."""
+"""What all tasks share: the network that belongs to an architecture or to a name, at its size."""
 
 import subprocess
 import sys
@@ -13,9 +13,9 @@ from tfmedcai.tasks.task import build_network, make_space
 SMALL = Settings().smoke()
 
 
-def built(architecture=None, *, baseline="unet", search=False, **more):
-    settings = SMALL.updated({"training": {"baseline": baseline}, "mixed_block_net": {"search_filters": 8}})
-    return build_network(settings, architecture, search=search, input_shape=(16, 16, 1), outputs=3, **more)
+def built(candidate, *, search=False, **more):
+    settings = SMALL.updated({"mixed_block_net": {"search_filters": 8}})
+    return build_network(settings, candidate, search=search, input_shape=(16, 16, 1), outputs=3, **more)
 
 
 def test_networks_of_architectures():
@@ -32,16 +32,16 @@ def test_size_while_searching():
 
 @pytest.mark.parametrize("name", ["unet", "resunet"])
 def test_baselines_for_pixels_have_the_size_of_their_table(name):
-    model = built(baseline=name, per_pixel=True)
+    model = built(name, per_pixel=True)
     assert (model.name, model.output_shape) == (name, (None, 16, 16, 3))
     assert model.get_layer("decoder_2_1").filters == 1
-    assert built(baseline=name).output_shape == (None, 3)
+    assert built(name).output_shape == (None, 3)
 
 
 def test_i3posnet_is_for_vectors():
-    assert built(baseline="i3posnet").output_shape == (None, 3)
+    assert built("i3posnet").output_shape == (None, 3)
     with pytest.raises(ValueError, match="`per_pixel` must be False"):
-        built(baseline="i3posnet", per_pixel=True)
+        built("i3posnet", per_pixel=True)
 
 
 def test_space_is_made_with_its_table():
@@ -51,9 +51,8 @@ def test_space_is_made_with_its_table():
 
 @pytest.mark.slow
 def test_whoever_has_a_task_can_load_a_network_for_any_size(tmp_path):
-    settings = SMALL.updated({"training": {"baseline": "unet"}})
     shape = {"input_shape": (None, None, 1), "outputs": 2, "per_pixel": True}
-    build_network(settings, None, search=False, **shape).save(tmp_path / "model.keras")
+    build_network(SMALL, "unet", search=False, **shape).save(tmp_path / "model.keras")
     program = "import keras, sys, tfmedcai.tasks.task; print(keras.saving.load_model(sys.argv[1]).output_shape)"
     command = [sys.executable, "-c", program, str(tmp_path / "model.keras")]
     assert "(None, None, None, 2)" in subprocess.run(command, capture_output=True, check=True, text=True).stdout

@@ -8,7 +8,7 @@ import pytest
 
 from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
-from tfmedcai.runs import Run
+from tfmedcai.runs import Run, write_json
 
 SEEDS = 3
 
@@ -31,18 +31,20 @@ def run(tmp_path):
             for trial, score in enumerate(scores):
                 row = {"oracle": oracle, "seed": seed, "trial": trial, "score": score, "key": f"{oracle}{trial}"}
                 journal.append(row | {"state": "COMPLETED" if score else "FAILED", "source": "trained"})
-    for role, error in (("best", 0.5), ("baseline", 0.8)):
+    for network, error in (("snapnet (latent)", 0.5), ("i3posnet", 0.8)):
         for seed in range(SEEDS):
-            folder = run.folder / role / f"seed_{seed}"
-            folder.mkdir(parents=True)
-            (folder / "model.keras").touch()
+            folder = run.best(seed) if network.startswith("snapnet") else run.baseline(network, seed)
+            folder.folder.mkdir(parents=True)
+            folder.model.touch()
+            for path in (folder.card, folder.evaluation):
+                write_json(path, {"network": network})
             cases = np.linspace(0, 1, 20) + error + 0.1 * seed
-            np.savez(folder / "cases.npz", all_position_error_mm=cases, all_angle_error_deg=2 * cases)
+            np.savez(folder.cases, all_position_error_mm=cases, all_angle_error_deg=2 * cases)
     return run
 
 
 def test_the_better_oracle_comes_first(reproduce, run):
-    lines = list(reproduce.search_results(run, Settings(seeds=SEEDS)))
+    lines = list(reproduce.search_results("snap", run, Settings(seeds=SEEDS)))
     ends = {
         (line["method"], line["seed"]): line["value"] for line in lines if line.get("metric") == "best value at the end"
     }
@@ -53,22 +55,29 @@ def test_the_better_oracle_comes_first(reproduce, run):
     assert (lines[-1]["mean"], lines[-1]["std"], lines[-1]["n"]) == (2.0, 1.0, 3)
 
 
-def test_the_network_with_the_smaller_error_comes_first(reproduce, run):
-    lines = list(reproduce.network_order(run))
+def test_networks_are_compared_on_each_case(reproduce, run):
+    lines = list(reproduce.network_order("snap", run, Settings()))
     assert [line["metric"] for line in lines] == ["position_error_mm", "angle_error_deg"]
     for line, scale in zip(lines, (1, 2), strict=True):
-        assert line["order"] == ["snapnet", "i3posnet"]
-        assert line["means"] == {"snapnet": pytest.approx(1.1 * scale), "i3posnet": pytest.approx(1.4 * scale)}
-        assert line["std_of_seeds"]["snapnet"] == pytest.approx(0.1 * scale)
-        assert line["n"] == 20 and line["wilcoxon_p"] < 1e-3
+        assert line["means"] == {"snapnet (latent)": pytest.approx(1.1 * scale), "i3posnet": pytest.approx(1.4 * scale)}
+        assert line["std_of_seeds"]["i3posnet"] == pytest.approx(0.1 * scale)
+        (pair,) = line["pairs"]
+        assert line["n"] == 20 and pair["p_holm"] < 1e-3
+        assert pair["median_difference"] == pytest.approx(-0.3 * scale)
+
+
+def test_a_structure_that_was_never_found_has_no_mean_distance(reproduce):
+    assert reproduce.mean_of_finite(np.array([1.0, np.inf, 3.0])) == 2.0
+    assert np.isnan(reproduce.mean_of_finite(np.array([np.inf])))
 
 
 @pytest.mark.slow
 def test_the_shrunken_claim_runs_and_runs_again_at_once(reproduce, tmp_path):
     from tfmedcai.config import read_settings
 
-    test, file = reproduce.CLAIMS["snap"]
-    settings = read_settings(reproduce.ROOT / "search" / file).smoke()
-    first, second = (list(test(settings, tmp_path)) for _ in range(2))
+    claim = reproduce.CLAIMS["snap"]
+    settings = read_settings(reproduce.ROOT / "search" / claim.file).smoke()
+    first, second = (list(reproduce.retest("snap", settings, tmp_path)) for _ in range(2))
     assert first == second
-    assert {line["method"] for line in first if "method" in line} == {"latent", "random", "snapnet", "i3posnet"}
+    methods = {line["method"] for line in first if "method" in line}
+    assert methods == {"latent", "random", "snapnet (latent)", "i3posnet"}

@@ -32,8 +32,8 @@ def z_score(array: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
 
     Args:
         array: `(x, y, z)` or `(x, y, z, channels)`.
-        mask: `(x, y, z)` bool; None takes everything. `nonzero(array)` is for images whose background was set to 0,
-            `foreground(array)` for those with any other value around the patient.
+        mask: `(x, y, z)` bool; None takes everything. `foreground(array)` is for images that hold one value around
+            the patient.
 
     Returns:
         float32, of the same shape. A channel that is the same everywhere becomes 0.
@@ -58,18 +58,6 @@ def z_score(array: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         if mask is not None:
             channel[~mask] = 0.0
     return scored
-
-
-def nonzero(array: np.ndarray) -> np.ndarray:
-    """Returns where any channel is not 0: the patient, in images whose background was cut away.
-
-    Args:
-        array: `(x, y, z)` or `(x, y, z, channels)`.
-
-    Returns:
-        `(x, y, z)` bool.
-    """
-    return array != 0 if array.ndim == 3 else (array != 0).any(axis=-1)
 
 
 def foreground(array: np.ndarray) -> np.ndarray:

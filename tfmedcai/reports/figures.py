@@ -15,12 +15,14 @@ from tfmedcai.reports.series import (
     band,
     best_so_far,
     by_seed,
+    cost_of,
     finite,
     pareto_front,
     rank_correlations,
     scored,
 )
 from tfmedcai.reports.style import INK, colours, empty_axes, legend_above, plain_numbers, say, styled
+from tfmedcai.reports.tables import metric_title
 
 __all__ = [
     "Marks",
@@ -29,7 +31,7 @@ __all__ = [
     "overlay",
     "progress",
     "rank_correlation",
-    "score_by_parameters",
+    "score_by_cost",
     "training_curves",
 ]
 MANY_POINTS = 2000  # from here on a scatter is a bitmap inside the SVG, which keeps the report small
@@ -122,35 +124,36 @@ def rank_correlation(rounds: Iterable[Row]) -> Figure:
 
 
 @styled
-def score_by_parameters(trials: Iterable[Row], objective: Objective = SCORE) -> Figure:
-    """Draws the score of every architecture over its number of parameters, with the Pareto front.
+def score_by_cost(trials: Iterable[Row], objective: Objective = SCORE, cost: str = "parameters") -> Figure:
+    """Draws the score of every architecture over its cost, with the Pareto front.
 
     Args:
-        trials: rows of all oracles and seeds; those without score or parameters are left out.
+        trials: rows of all oracles and seeds; those without score or cost are left out.
         objective: name, unit and direction of the score.
+        cost: "parameters", or a metric of the trials of which less is better.
 
     Returns:
         The figure.
     """
     figure, axes = empty_axes()
-    rows = [row for row in scored(trials) if finite(row.get("parameters"))]
+    rows = [row for row in scored(trials) if finite(cost_of(row, cost))]
     if not rows:
-        say(axes, "No architecture with a score and a number of parameters.")
+        say(axes, f"No architecture with a score and {metric_title(cost)}.")
         return figure
     groups = by_seed(rows)
     colour = colours(groups)
     for oracle, seeds in groups.items():
-        points = np.asarray([(row["parameters"], row["score"]) for seed in seeds.values() for row in seed], float)
+        points = np.asarray([(cost_of(row, cost), row["score"]) for seed in seeds.values() for row in seed], float)
         axes.scatter(
             *points.T, s=14, color=colour[oracle], alpha=0.6, lw=0, label=oracle, rasterized=len(rows) > MANY_POINTS
         )
-    x, y = np.asarray([(row["parameters"], row["score"]) for row in rows], float).T
+    x, y = np.asarray([(cost_of(row, cost), row["score"]) for row in rows], float).T
     front = pareto_front(x, y, objective)
     axes.plot(x[front], y[front], "o--", color=INK, linewidth=1, markersize=6, mfc="none", label="Pareto front")
     _log_if_wide(axes.set_xscale, x)
     if axes.get_xscale() == "log":
         plain_numbers(axes.xaxis)
-    axes.set_xlabel("parameters")
+    axes.set_xlabel(metric_title(cost))
     axes.set_ylabel(objective.label)
     axes.legend(loc="best")
     return figure

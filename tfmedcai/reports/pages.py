@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tfmedcai.reports import figures, summary, tables
+from tfmedcai.reports.comparison import Values, comparison_table
 from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures, Preformatted, Report, Section
 from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, scored
 
@@ -27,9 +28,9 @@ class RunData:
     evaluations: Sequence[Row] = ()  # contents of evaluation.json, one a network and seed
     hand_made: str | None = None  # `model` of the hand-made network among the evaluations
     cases: Sequence[Picture] = ()  # chosen cases of the best network
-    values: Mapping[str, Mapping[str, np.ndarray]] = field(
-        default_factory=dict
-    )  # network -> metric -> (n,) of all cases
+    values: Values = field(default_factory=dict)  # network -> metric -> (n,) of all cases and seeds
+    paired: Values = field(default_factory=dict)  # the same, one value a case, for tests between networks
+    cost: str = "parameters"  # second objective
     histories: Mapping[str, Sequence[Mapping[str, Sequence[float]]]] = field(default_factory=dict)
     settings_text: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
@@ -104,10 +105,11 @@ def _search(data: RunData) -> list[Part]:
             "Best score so far of each oracle. " + (comparison or "There is no random search to compare with."),
         ),
         Picture(
-            figures.score_by_parameters(data.trials, data.objective),
-            "Score and number of parameters of every scored architecture; circles: no other one is both "
-            "smaller and better.",
-            f"Scatter of {data.objective.label} over parameters of {len(scored(data.trials))} scored trials.",
+            figures.score_by_cost(data.trials, data.objective, data.cost),
+            f"Score and {tables.metric_title(data.cost)} of every scored architecture; circles, the Pareto front: no "
+            "other one is both cheaper and better.",
+            f"Scatter of {data.objective.label} over {tables.metric_title(data.cost)} of {len(scored(data.trials))} "
+            "scored trials.",
         ),
     ]
     if rank_correlations(data.rounds):
@@ -146,6 +148,7 @@ def _evaluation(data: RunData) -> list[Part]:
     else:
         parts = [
             tables.error_table(data.evaluations, data.hand_made),
+            *([compared] if (compared := comparison_table(data.paired)) else []),
             tables.seed_table(data.evaluations),
         ]
     metrics = dict.fromkeys(metric for measured in data.values.values() for metric in measured)
@@ -194,7 +197,7 @@ def _trials(data: RunData) -> list[Part]:
     if not data.trials:
         return [Paragraph("No trial has ended yet.")]
     failed = summary.failures(data.trials)
-    return [Paragraph(failed or "No trial failed."), tables.trial_table(data.trials, data.objective)]
+    return [Paragraph(failed or "No trial failed."), tables.trial_table(data.trials, data.objective, data.cost)]
 
 
 def _settings(data: RunData) -> list[Part]:

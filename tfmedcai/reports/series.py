@@ -140,6 +140,15 @@ def band(curves: Sequence[Sequence[float] | np.ndarray]) -> Band:
     return Band(stack.mean(0), stack.min(0), stack.max(0), len(kept))
 
 
+def cost_of(row: Row, cost: str) -> Any:
+    """Returns the second objective of a trial: its parameters, or the metric of that name; None if unknown.
+
+    >>> cost_of({"parameters": 5, "metrics": {"latency_ms": 0.7}}, "latency_ms")
+    0.7
+    """
+    return row.get(cost) if cost == "parameters" else (row.get("metrics") or {}).get(cost)
+
+
 def pareto_front(cost: Sequence[float], score: Sequence[float], objective: Objective = SCORE) -> np.ndarray:
     """Finds the points that no other point beats in both cost and score.
 

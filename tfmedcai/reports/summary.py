@@ -7,7 +7,7 @@ import numpy as np
 
 from tfmedcai.reports.series import Objective, Row, best_so_far, by_seed, finite, scored
 from tfmedcai.reports.style import RANDOM
-from tfmedcai.reports.tables import by_model, mean_parameters, metric_label, number, pooled
+from tfmedcai.reports.tables import by_model, mean_of, metric_label, number, pooled
 
 
 def best_trial(trials: Iterable[Row], objective: Objective, oracle: str | None = None) -> Row | None:
@@ -142,5 +142,5 @@ def _network(model: str, rows: Sequence[Row], group: str) -> str:
     for metric, statistics in results.items():
         words, unit = metric_label(metric)
         values.append(f"{words} {number(pooled(statistics)[0], unit)} {unit}".strip())
-    size = mean_parameters(rows)
+    size = mean_of(rows, "parameters")
     return f"{model} {' and '.join(values)}" + (f" with {size:,.0f} parameters" if finite(size) else "")

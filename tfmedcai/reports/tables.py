@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from tfmedcai.reports.document import Body, Cell, Column, Table
-from tfmedcai.reports.series import Objective, Row, finite, scored
+from tfmedcai.reports.series import Objective, Row, cost_of, finite, pareto_front, scored
 
 DIGITS = {"mm": ".3f", "deg": ".2f"}
-UNITS = {"mm": "mm", "deg": "deg", "px": "px", "s": "s"}
+UNITS = {"mm": "mm", "deg": "deg", "px": "px", "s": "s", "ms": "ms"}
 
 
 def metric_label(metric: str) -> tuple[str, str]:
@@ -108,9 +108,8 @@ def error_table(evaluations: Sequence[Row], hand_made: str | None) -> Table:
     for metric in metrics:
         names = ("mean ± std", "median", "p95", "seeds: mean ± std")
         columns += [Column(name, number=True, group=metric_title(metric)) for name in names]
-    columns += [Column("parameters", number=True), Column(f"ratio to {hand_made}", number=True)][
-        : 2 if hand_made else 1
-    ]
+    columns += [Column("MMAC", number=True), Column("parameters", number=True)]
+    columns += [Column(f"ratio to {hand_made}", number=True)] if hand_made else []
     bodies = []
     for group in dict.fromkeys(group for row in evaluations for group in row["groups"]):
         rows = [
@@ -143,19 +142,23 @@ def _results(rows: Sequence[Row], group: str, metrics: Sequence[str]) -> list[Ce
     return cells
 
 
-def mean_parameters(rows: Sequence[Row]) -> float:
-    """Returns the mean number of parameters of the networks of several seeds; NaN if none is known."""
-    sizes = [row["parameters"] for row in rows if finite(row.get("parameters"))]
+def mean_of(rows: Sequence[Row], name: str) -> float:
+    """Returns the mean of "parameters", say, of the networks of several seeds; NaN if none is known."""
+    sizes = [row[name] for row in rows if finite(row.get(name))]
     return float(np.mean(sizes)) if sizes else math.nan
 
 
 def _size(rows: Sequence[Row], models: Mapping[str, list[Row]], hand_made: str | None) -> list[Cell]:
-    sizes = sorted({int(row["parameters"]) for row in rows if finite(row.get("parameters"))})
-    text = " to ".join(f"{size:,}" for size in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else None
+    cells: list[Cell] = [_range(rows, "multiply_accumulates", 1e-6, ",.4g"), _range(rows, "parameters", 1, ",.0f")]
     if not hand_made:
-        return [text]
-    ratio = mean_parameters(rows) / mean_parameters(models.get(hand_made, []))
-    return [text, format(ratio, ".3g") if math.isfinite(ratio) else None]
+        return cells
+    ratio = mean_of(rows, "parameters") / mean_of(models.get(hand_made, []), "parameters")
+    return [*cells, format(ratio, ".3g") if math.isfinite(ratio) else None]
+
+
+def _range(rows: Sequence[Row], name: str, scale: float, digits: str) -> str | None:
+    sizes = sorted({scale * row[name] for row in rows if finite(row.get(name))})
+    return " to ".join(format(size, digits) for size in dict.fromkeys((sizes[0], sizes[-1]))) if sizes else None
 
 
 def seed_table(evaluations: Sequence[Row]) -> Table:
@@ -183,12 +186,13 @@ def seed_table(evaluations: Sequence[Row]) -> Table:
     return Table("Each seed: mean ± standard deviation over its cases.", columns, [Body(rows)])
 
 
-def trial_table(trials: Sequence[Row], objective: Objective) -> Table:
+def trial_table(trials: Sequence[Row], objective: Objective, cost: str = "parameters") -> Table:
     """Tabulates all trials, best first, failed ones last; the reader sorts and filters it.
 
     Args:
         trials: rows of trials.jsonl.
         objective: gives name, unit and direction of the score.
+        cost: second objective; "parameters", or a metric of the trials, which then has a column.
 
     Returns:
         A table with a row for each trial.
@@ -200,19 +204,24 @@ def trial_table(trials: Sequence[Row], objective: Objective) -> Table:
         Column("state", choices=True),
         Column("architecture"),
         Column(objective.name, number=True, digits="#.4g"),
+        *([Column(metric_title(cost), number=True, digits=".6g")] if cost != "parameters" else []),
         Column("parameters", number=True),
+        Column("Pareto front", choices=True),
         Column("seconds", number=True, digits=".1f"),
         Column("source", choices=True),
         Column("reason"),
     ]
     ranked = sorted(scored(trials), key=lambda row: row["score"], reverse=objective.direction == "max")
     known = {id(row) for row in ranked}
-    rows = [_trial(row) for row in [*ranked, *(row for row in trials if id(row) not in known)]]
+    costed = [row for row in ranked if finite(cost_of(row, cost))]
+    front = pareto_front([cost_of(row, cost) for row in costed], [row["score"] for row in costed], objective)
+    best = {id(costed[place]) for place in front}
+    rows = [_trial(row, cost, id(row) in best) for row in [*ranked, *(row for row in trials if id(row) not in known)]]
     caption = f"All trials, best {objective.label} first, failed ones last. A heading sorts; the fields above filter."
     return Table(caption, columns, [Body(rows)], row_header=2, interactive=True)
 
 
-def _trial(row: Mapping[str, Any]) -> list[Cell]:
+def _trial(row: Mapping[str, Any], cost: str, on_front: bool) -> list[Cell]:
     time = row.get("time") or {}
     seconds = time.get("seconds")
     return [
@@ -222,7 +231,9 @@ def _trial(row: Mapping[str, Any]) -> list[Cell]:
         row.get("state"),
         row.get("architecture") or "(empty)",
         row.get("score"),
+        *([cost_of(row, cost)] if cost != "parameters" else []),
         row.get("parameters"),
+        "yes" if on_front else "no",
         float(seconds) if finite(seconds) else None,
         row.get("source"),
         row.get("reason") or "",

@@ -11,7 +11,6 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from tfmedcai.config import Fit
 from tfmedcai.data.folds import split
 from tfmedcai.data.images import read_image
 from tfmedcai.geometry.crop import PatchGeometry, disturb, inside_image, sample_disturbance
@@ -25,7 +24,7 @@ from tfmedcai.runs import write_whole
 from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Arrays, Keeper, Row, mean_squared_error, train
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
-from tfmedcai.tasks.task import OF_ALL, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network
 
 # A start pose has no tilt and the usual resolution of a C-arm (i3PosNet's evaluation protocol).
 START_TILT, START_RESOLUTION = 0.0, 0.15
@@ -41,6 +40,7 @@ class PoseTask(Task):
 
     name = "pose"
     objective = Objective("value", "-log10 of the regression MSE", "max")
+    baselines = ("i3posnet",)
 
     @property
     def geometry(self) -> PatchGeometry:
@@ -68,11 +68,11 @@ class PoseTask(Task):
             "evaluation": f"{pose.evaluation_images} images of other subjects x {pose.draws} start poses",
         }
 
-    def network(self, architecture: Architecture | None, *, search: bool = False) -> keras.Model:
+    def network(self, candidate: Candidate, *, search: bool = False) -> keras.Model:
         """From a patch to the normalised virtual landmarks."""
         shape = (self.geometry.height, self.geometry.width, 1)
         outputs = 2 * len(self.geometry.landmarks_mm)
-        return build_network(self.settings, architecture, search=search, input_shape=shape, outputs=outputs)
+        return build_network(self.settings, candidate, search=search, input_shape=shape, outputs=outputs)
 
     def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """-log10 of the mean squared error of the normalised landmarks on the model-selection images."""
@@ -85,18 +85,17 @@ class PoseTask(Task):
             self.objective.name: -math.log10(error),
             "regression_mse": error,
             "training_loss": rows[-1]["loss"],
-            "parameters": model.count_params(),
-        }
+        } | self.costs(model)
         keras.backend.clear_session()
         return metrics
 
-    def train(self, architecture: Architecture | None, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
+    def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on the training part; the validation part is watched, never learnt."""
         training = self.settings.training
-        fit: Fit = self.settings.baseline if architecture is None else training
+        fit = self.fit_of(candidate)
         samples = self.samples
         return train(
-            lambda: self.network(architecture),
+            lambda: self.network(candidate),
             samples["training"],
             samples["validation"],
             fit,

@@ -8,6 +8,7 @@ import numpy as np
 from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
 from tfmedcai.registry import load
+from tfmedcai.reports.comparison import paired
 from tfmedcai.reports.figures import progress
 from tfmedcai.reports.html import write_report
 from tfmedcai.reports.pages import RunData, search_report
@@ -42,7 +43,8 @@ def write_progress(run: Run, settings: Settings, trials: Any) -> None:
 def run_data(run: Run, settings: Settings) -> RunData:
     """Reads everything that a report shows from a run folder."""
     trials = Journal(run.trials).read()
-    objective = load("tasks", settings.task).objective
+    task = load("tasks", settings.task)
+    objective = task.objective
     best = best_trial(trials, objective, settings.oracle)
     space = make_space(settings)
     trained = run.trained()
@@ -53,6 +55,7 @@ def run_data(run: Run, settings: Settings) -> RunData:
     histories: dict[str, list[dict[str, list[float]]]] = {}
     for folder in trained:
         histories.setdefault(cards[folder.folder]["network"], []).append(read_history(folder.history))
+    values = case_values(run)
     return RunData(
         title=run.folder.name,
         task=settings.task,
@@ -61,9 +64,11 @@ def run_data(run: Run, settings: Settings) -> RunData:
         trials=trials,
         rounds=Journal(run.rounds).read(),
         evaluations=[read_json(folder.evaluation) for folder in evaluated],
-        hand_made=settings.training.baseline,
-        cases=load("tasks", settings.task).case_pictures(_arrays(searched[0])) if searched else (),
-        values={cards[group[0].folder]["network"]: _values(group[0]) for group in (searched, hand_made) if group},
+        hand_made=cards[hand_made[0].folder]["network"] if hand_made else None,
+        cases=task.case_pictures(_arrays(searched[0])) if searched else (),
+        values=paired(values, seeds_hold_out=True),
+        paired=paired(values, seeds_hold_out=task.seeds_hold_out),
+        cost=settings.search.cost,
         histories=histories,
         settings_text=run.settings.read_text(),
         environment=read_json(run.environment),
@@ -71,10 +76,18 @@ def run_data(run: Run, settings: Settings) -> RunData:
     )
 
 
+def case_values(run: Run) -> dict[str, dict[str, list[np.ndarray]]]:
+    """Reads the metrics of all cases of a run's evaluations: network -> metric -> `(n,)` for each seed."""
+    found: dict[str, dict[str, list[np.ndarray]]] = {}
+    for folder in run.trained():
+        if folder.evaluation.exists():
+            of_network = found.setdefault(read_json(folder.card)["network"], {})
+            for name, array in _arrays(folder).items():
+                if name.startswith(OF_ALL):
+                    of_network.setdefault(name.removeprefix(OF_ALL), []).append(array)
+    return found
+
+
 def _arrays(folder: ModelFolder) -> dict[str, np.ndarray]:
     with np.load(folder.cases, allow_pickle=False) as arrays:
         return dict(arrays)
-
-
-def _values(folder: ModelFolder) -> dict[str, np.ndarray]:
-    return {name.removeprefix(OF_ALL): array for name, array in _arrays(folder).items() if name.startswith(OF_ALL)}

@@ -33,7 +33,7 @@ from tfmedcai.tasks.segmentation_data import (
     prepare,
     restored,
 )
-from tfmedcai.tasks.task import OF_ALL, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network
 
 LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
 LAST = 0.2  # part of the epochs over which a score is averaged (MB-NAS, section 2.3)
@@ -44,6 +44,8 @@ class SegmentationTask(Task):
 
     name = "segmentation"
     objective = Objective("dice", "", "max")
+    baselines = ("unet", "resunet")
+    seeds_hold_out = True
 
     @property
     def parts(self) -> int:
@@ -65,13 +67,13 @@ class SegmentationTask(Task):
             "score": f"mean of {self.parts} trainings",
         }
 
-    def network(self, architecture: Architecture | None, *, search: bool = False) -> keras.Model:
+    def network(self, candidate: Candidate, *, search: bool = False) -> keras.Model:
         """From a normalised slice or patch to the logits of its voxels."""
         segmentation = self.settings.segmentation
         shape = (*segmentation.patch, self.channels)
         outputs = segmentation.outputs()
         return build_network(
-            self.settings, architecture, search=search, input_shape=shape, outputs=outputs, per_pixel=True
+            self.settings, candidate, search=search, input_shape=shape, outputs=outputs, per_pixel=True
         )
 
     @cached_property
@@ -106,17 +108,16 @@ class SegmentationTask(Task):
         metrics = {
             self.objective.name: float(np.mean([row["validation_dice"] for row in rows if "validation_dice" in row])),
             "training_loss": rows[-1]["loss"],
-            "parameters": float(model.count_params()),
-        }
+        } | self.costs(model)
         keras.backend.clear_session()
         return metrics
 
-    def train(self, architecture: Architecture | None, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
+    def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on all patients that the seed does not hold out."""
         training = self.settings.training
-        fit: Fit = self.settings.baseline if architecture is None else training
+        fit = self.fit_of(candidate)
         source = self._source(self._chosen(self._outer(seed).training), fit, seed)
-        return train_on(lambda: self.network(architecture), source, fit, training.epochs, seed, keeper)
+        return train_on(lambda: self.network(candidate), source, fit, training.epochs, seed, keeper)
 
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
         """Dice, surface Dice and surface distances of the patients that the seed held out, on the grids of their files.
@@ -245,9 +246,7 @@ class SegmentationTask(Task):
     def _normalised(self, image: tf.Tensor) -> tf.Tensor:
         """What `segmentation_data.normalised` does, in the graph."""
         segmentation = self.settings.segmentation
-        inside = (
-            tf.reduce_any(image != 0, -1, keepdims=True) if segmentation.inside_nonzero else tf.ones_like(image) > 0
-        )
+        inside = _patient(image) if segmentation.inside_patient else tf.ones_like(image) > 0
         if segmentation.window is not None:
             image = tf.clip_by_value(image, *segmentation.window)
         weight = tf.cast(inside, tf.float32) * tf.ones_like(image)
@@ -284,6 +283,16 @@ def summary_of(values: Sequence[float]) -> dict[str, float | int]:
         "infinite": int(np.isinf(all_values).sum()),
         "absent": int(np.isnan(all_values).sum()),
     }
+
+
+def _patient(image: tf.Tensor) -> tf.Tensor:
+    """What `tfmedcai.data.intensity.foreground` finds, in the graph: `(x, y, z, 1)` bool."""
+    corners = image
+    for axis in range(3):
+        corners = tf.gather(corners, [0, tf.shape(image)[axis] - 1], axis=axis)
+    background = tf.reduce_mean(tf.sort(tf.reshape(corners, (8, -1)), axis=0)[3:5], axis=0)
+    extent = tf.reduce_max(image, (0, 1, 2)) - tf.reduce_min(image, (0, 1, 2))
+    return tf.reduce_any(tf.abs(image - background) > 0.01 * extent, -1, keepdims=True)
 
 
 def _decided(probabilities: tf.Tensor) -> tf.Tensor:

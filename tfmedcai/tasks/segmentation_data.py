@@ -8,7 +8,7 @@ import numpy as np
 from tfmedcai.config import SegmentationSettings
 from tfmedcai.data.cases import Case, decathlon, nih_pancreas, patient_folders, plain_folder, read_case
 from tfmedcai.data.folds import Fold, patient_folds
-from tfmedcai.data.intensity import clip, nonzero, z_score
+from tfmedcai.data.intensity import clip, foreground, z_score
 from tfmedcai.data.resampling import reorient, resample, resample_onto, resize
 from tfmedcai.data.volumes import Volume
 from tfmedcai.simulators.organs import OrganScene, simulate
@@ -102,7 +102,7 @@ def prepare(case: str, patient: str, image: Volume, label: Volume | None, settin
 
 def normalised(array: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
     """Cuts grey values off and scales them to mean 0 and deviation 1; `(x, y, z, channels)` float32."""
-    mask = nonzero(array) if settings.inside_nonzero else None
+    mask = foreground(array) if settings.inside_patient else None
     if settings.window is not None:
         array = clip(array, *settings.window)
     return z_score(array, mask)

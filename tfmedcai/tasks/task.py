@@ -12,11 +12,13 @@ import tensorflow as tf
 
 import tfmedcai.layers.spatial  # noqa: F401 - whoever has a task can load networks for images of any size
 from tfmedcai import registry
-from tfmedcai.config import Settings
+from tfmedcai.config import Fit, Settings
+from tfmedcai.metrics.complexity import latency_ms, multiply_accumulates
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
 
+Candidate = Architecture | str  # what a search found, or the name of a network made by hand
 OF_ALL = "all_"  # prefix of the arrays of an evaluation that hold a metric of all cases
 
 
@@ -60,6 +62,8 @@ class Task(abc.ABC):
 
     name: ClassVar[str]
     objective: ClassVar[Objective]
+    baselines: ClassVar[tuple[str, ...]] = ()  # networks made by hand that stand beside a found one
+    seeds_hold_out: ClassVar[bool] = False  # whether each seed is evaluated on subjects that others learn from
     parts = 1  # trainings (folds, initialisations) whose mean is a score
 
     def __init__(self, settings: Settings):
@@ -70,11 +74,11 @@ class Task(abc.ABC):
         """Returns sizes and sources of the data in words and numbers, without making them."""
 
     @abc.abstractmethod
-    def network(self, architecture: Architecture | None, *, search: bool = False) -> keras.Model:
+    def network(self, candidate: Candidate, *, search: bool = False) -> keras.Model:
         """Builds the untrained network.
 
         Args:
-            architecture: what a search found; None builds the hand-made baseline network.
+            candidate: what a search found, or the name of a network made by hand.
             search: the size used while searching instead of the full size.
         """
 
@@ -91,11 +95,19 @@ class Task(abc.ABC):
             part: which of the `parts` trainings, of which a score is the mean.
         """
 
+    def costs(self, model: keras.Model) -> dict[str, float]:
+        """Returns the number of parameters of a candidate and, where it is another one, its second objective."""
+        name, costs = self.settings.search.cost, {"parameters": float(model.count_params())}
+        measures = {"multiply_accumulates": multiply_accumulates, "latency_ms": latency_ms}
+        return costs | ({name: float(measures[name](model))} if name in measures else {})
+
     @abc.abstractmethod
-    def train(
-        self, architecture: Architecture | None, seed: int, keeper: Any
-    ) -> tuple[keras.Model, list[dict[str, float]]]:
-        """Trains the full-size network from scratch; None trains the hand-made baseline. Returns it with its losses."""
+    def train(self, candidate: Candidate, seed: int, keeper: Any) -> tuple[keras.Model, list[dict[str, float]]]:
+        """Trains the full-size network from scratch. Returns it with its losses."""
+
+    def fit_of(self, candidate: Candidate) -> Fit:
+        """Returns how a candidate is fitted at full size: networks made by hand have a table of their own."""
+        return self.settings.baseline if isinstance(candidate, str) else self.settings.training
 
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
@@ -141,18 +153,18 @@ def make_space(settings: Settings) -> SearchSpace:
 
 def build_network(
     settings: Settings,
-    architecture: Architecture | None,
+    candidate: Candidate,
     *,
     search: bool,
     input_shape: tuple[int | None, ...],
     outputs: int,
     per_pixel: bool = False,
 ) -> keras.Model:
-    """Builds the network that belongs to the architecture's space, or the hand-made baseline.
+    """Builds the network that belongs to the architecture's space, or the one made by hand.
 
     Args:
-        settings: names the baseline; the table of the network's name, where there is one, gives its size.
-        architecture: what a search found; None builds the baseline.
+        settings: the table of the network's name, where there is one, gives its size.
+        candidate: what a search found, or the name of a network made by hand.
         search: the size used while searching instead of the full size.
         input_shape: shape of one sample.
         outputs: number of values to regress, or of logits of a pixel.
@@ -161,10 +173,10 @@ def build_network(
     Raises:
         ValueError: if the network cannot be built so, for example for pixels.
     """
-    if architecture is None:
-        name, found = settings.training.baseline, ()
+    if isinstance(candidate, str):
+        name, found = candidate, ()
     else:
-        name, found = registry.load("spaces", architecture.space).network, (architecture,)
+        name, found = registry.load("spaces", candidate.space).network, (candidate,)
     table = getattr(settings, name, None)
     size = {} if table is None else table.size(search=search)
     network = registry.load("networks", name)

@@ -10,7 +10,7 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 
 from tfmedcai.inference.frames import DEVIATION
-from tfmedcai.models.csl import csl, csl_net
+from tfmedcai.models.csl import csl, csl_net, csl_without_skips, l_net, sl
 from tfmedcai.models.resnet import read_published_weights, resnet50_stages
 from tfmedcai.search_spaces.csl_decoder import CslDecoder
 
@@ -25,17 +25,18 @@ def trainable(model):
 
 
 @pytest.mark.parametrize(
-    ("options", "count"),
+    ("network", "count", "shape"),
     [
-        (RETINAL, 64_267_259 + BIASES),
-        (RETINAL | {"skips": False}, 63_575_035 + BIASES),
-        ({"outputs": 2, "per_pixel": True, "stride": 2, "points": 6}, 72_246_536 + BIASES + EXTRA_BIASES),
-        ({"outputs": 6}, 32_181_318 + BIASES + EXTRA_BIASES),
+        (csl, 64_267_259 + BIASES, (None, 240, 240, 5)),
+        (csl_without_skips, 63_575_035 + BIASES, (None, 240, 240, 5)),
+        (sl, 72_246_536 + BIASES + EXTRA_BIASES, [(None, 240, 240, 2), (None, 6)]),
+        (l_net, 32_181_318 + BIASES + EXTRA_BIASES, (None, 6)),
     ],
-    ids=["csl", "csl without skips", "sl", "l"],
+    ids=["csl", "csl_without_skips", "sl", "l_net"],
 )
-def test_published_sizes(options, count):
-    model = csl(**options)
+def test_published_sizes(network, count, shape):
+    model = network(**RETINAL)
+    assert model.output_shape == shape
     assert trainable(model) == count
     assert model.get_layer("conv5_block3_out").output.shape == (None, 15, 15, 2048)
     taps = ("conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out")
@@ -45,9 +46,7 @@ def test_published_sizes(options, count):
         (60, 60, 512),
         (30, 30, 1024),
     ]
-    if options.get("per_pixel"):
-        assert model.outputs[0].shape == (None, 240, 240, options["outputs"])
-    if "landmarks" not in options:
+    if network in (sl, l_net):
         assert model.get_layer("vector_block_out").output.shape == (None, 8, 8, 2048)
 
 
@@ -80,12 +79,12 @@ def test_other_weights_are_refused(tmp_path):
 
 def test_the_heatmaps_see_the_logits_where_they_are_concatenated():
     seen = csl(**RETINAL, **SMALL).get_layer("heatmaps")
-    apart = csl(**RETINAL, **SMALL, concatenate=False).get_layer("heatmaps")
+    apart = csl_net(CslDecoder(concatenated=False), **RETINAL, **SMALL).get_layer("heatmaps")
     assert (seen.kernel.shape[2], apart.kernel.shape[2]) == (4 + 2, 4)
 
 
-def test_sl_gives_classes_and_a_vector_without_skips():
-    model = csl(**SMALL, outputs=2, per_pixel=True, stride=2, points=6)
+def test_sl_has_no_skips():
+    model = sl(**SMALL, **RETINAL)
     assert model.output_shape == [(None, 32, 48, 2), (None, 6)]
     assert not [layer for layer in model.layers if layer.name.startswith("skip")]
 
@@ -128,6 +127,8 @@ def test_a_saved_network_needs_no_tfmedcai(tmp_path):
     [
         ({"input_shape": (8, 64, 64, 1)}, "no volume"),
         ({"landmarks": 9, "per_pixel": True}, "`landmarks` 0 to as many"),
+        ({"form": "points", "per_pixel": True}, "`landmarks` 1 to as many"),
+        ({"form": "points", "per_pixel": True, "landmarks": 3, "input_shape": (None, None, 3)}, "must be given for a"),
         ({"stride": 4, "per_pixel": True}, "`stride` must be 1 or 2"),
         ({"backbone": "resnet5"}, "`backbone` must be one of"),
         ({"input_shape": (None, None, 3)}, "must be given for a vector"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Literal
 
 import keras
 from keras import layers
@@ -14,9 +16,10 @@ from tfmedcai.layers.spatial import cropped, enlarged, padded, spatial_convoluti
 from tfmedcai.layers.upsampling import summed_skip, up_projection
 from tfmedcai.models.resnet import EXPANSION, bottleneck, read_published_weights, resnet50_stages
 from tfmedcai.models.unet import ENCODERS
-from tfmedcai.search_spaces.csl_decoder import CslDecoder, Stage
+from tfmedcai.search_spaces.csl_decoder import STAGES, CslDecoder, Stage
 
 Tensor = keras.KerasTensor
+Form = Literal["heatmaps", "points", "points_only"]
 
 STRIDE = 32  # of the encoder
 HALF = 2  # px of the image in one of the decoder's last map
@@ -29,12 +32,12 @@ BACKBONES: dict[str, Callable[[Tensor, int], list[Tensor]]] = {
 }
 
 
-def csl(*, skips: bool = True, concatenate: bool = True, **options) -> keras.Model:
-    """Builds CSL with the published decoder, or without its skips or the concatenated logits.
+def csl(*, skips: bool = True, name: str = "csl", **options: Any) -> keras.Model:
+    """Builds CSL with the published decoder, with or without its skips.
 
     Args:
-        skips: add the maps of the encoder to those of the decoder; SL never does.
-        concatenate: let the heatmaps see the logits.
+        skips: add the maps of the encoder to those of the decoder.
+        name: of the model.
         options: of `csl_net`.
 
     Reference:
@@ -43,8 +46,10 @@ def csl(*, skips: bool = True, concatenate: bool = True, **options) -> keras.Mod
     >>> csl(input_shape=(64, 64, 3), outputs=5, per_pixel=True, landmarks=3, stride=2, filters=4).output_shape
     (None, 32, 32, 5)
     """
-    decoder = CslDecoder((Stage(skip=skips and not options.get("points")),) * 4, concatenate)
-    return csl_net(decoder, name="csl", **options)
+    return csl_net(CslDecoder((Stage(skip=skips),) * STAGES), name=name, **options)
+
+
+csl_without_skips = functools.partial(csl, skips=False, name="csl_without_skips")
 
 
 def csl_net(
@@ -54,32 +59,29 @@ def csl_net(
     outputs: int = 5,
     per_pixel: bool = False,
     landmarks: int = 0,
-    points: int = 0,
     stride: int = 1,
-    filters: int = PUBLISHED,
-    backbone: str = "resnet50",
-    weights: Path | None = None,
+    form: Form = "heatmaps",
     name: str = "csl_net",
+    **encoder: Any,
 ) -> keras.Model:
-    """Builds an encoder and what is behind it: with `per_pixel` a decoder (CSL, SL), else a vector (L).
+    """Builds an encoder and what is behind it: a decoder, a vector, or both.
 
     Args:
         architecture: the decoder; a vector does not depend on it.
-        input_shape: (height px, width px, channels); sizes may be None for `per_pixel`, the network then takes any,
-            with layers that only tfmedcai can load.
+        input_shape: (height px, width px, channels); sizes may be None for pixels without a vector, the network then
+            takes any, with layers that only tfmedcai can load.
         outputs: number of regressed values, or of values of a pixel: logits of the classes, then heatmaps.
         per_pixel: whether the network gives values for every pixel instead of one vector.
-        landmarks: how many of the values of a pixel are heatmaps; they are made last, out of the logits as well.
-        points: length of a vector that is given beside the pixels (SL); 0 gives none.
+        landmarks: how many of the values of a pixel are landmarks. Heatmaps are made last, out of the logits as well.
         stride: px of the image for one value: 2 as the decoder ends, 1 enlarges it bilinearly.
-        filters: channels of the encoder's first stage and of the decoder's last.
-        backbone: "resnet50" or "vgg13".
-        weights: file of the published ResNet-50, for 64 filters and 3 channels.
+        form: what becomes of landmarks: "heatmaps" (CSL), coordinates in a vector beside the pixels ("points", SL), or
+            such a vector alone ("points_only", L).
         name: of the model.
+        encoder: of `encode`.
 
     Returns:
-        Functional model to `(batch, height / stride, width / stride, outputs)`, with `points` to that and
-        `(batch, points)`, or without `per_pixel` to `(batch, outputs)`.
+        Functional model to `(batch, height / stride, width / stride, outputs)`; "points" to that without the landmarks
+        and `(batch, 2 landmarks)`, "points_only" to the latter; without `per_pixel` to `(batch, outputs)`.
 
     Raises:
         ValueError: if numbers do not fit together or are out of range.
@@ -88,8 +90,52 @@ def csl_net(
         Laina, Rieke et al., MICCAI 2017, section 2; a 1x1 convolution without bias brings skips to the channels of the
         decoder, which the paper does not say.
     """
-    check_open_sizes(input_shape, per_pixel and not points)
-    _check(input_shape, outputs, landmarks, points, stride, backbone)
+    vector = 2 * landmarks if per_pixel else outputs
+    pixels = per_pixel and form != "points_only"
+    check_open_sizes(input_shape, pixels and form == "heatmaps")
+    _check(input_shape, outputs, landmarks, stride, needed=per_pixel and form != "heatmaps")
+    image, canvas, stages = encode(input_shape, **encoder)
+    result = []
+    if pixels:
+        heatmaps, classes = (landmarks if form == "heatmaps" else 0), outputs - landmarks
+        maps = _outputs(_decoded(stages, architecture), classes, heatmaps, architecture.concatenated)
+        maps = enlarged(maps, HALF // stride, "enlarge")
+        result.append(cropped(maps, *(_at_stride(x, stride, canvas is image) for x in (image, canvas))))
+    if not pixels or form == "points":
+        result.append(_vector(stages[-1], vector))
+    model = keras.Model(image, result[0] if len(result) == 1 else result, name=name)
+    if weights := encoder.get("weights"):
+        read_published_weights(model, weights)
+    return model
+
+
+_PLAIN = CslDecoder((Stage(skip=False),) * STAGES)
+sl = functools.partial(csl_net, _PLAIN, form="points", name="sl")
+l_net = functools.partial(csl_net, _PLAIN, form="points_only", name="l_net")
+
+
+def encode(
+    input_shape: tuple[int | None, ...],
+    filters: int = PUBLISHED,
+    backbone: str = "resnet50",
+    weights: Path | None = None,
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Makes the maps of an encoder.
+
+    Args:
+        input_shape: (height px, width px, channels).
+        filters: channels of the first stage.
+        backbone: "resnet50" or "vgg13".
+        weights: file of the published ResNet-50, which fits 64 filters and 3 channels alone.
+
+    Returns:
+        The image, the image padded to a multiple of the total stride, and the maps at 1/2 to 1/32 of its resolution.
+
+    Raises:
+        ValueError: if the backbone is unknown or the weights do not fit.
+    """
+    if backbone not in BACKBONES:
+        raise ValueError(f"`backbone` must be one of {', '.join(BACKBONES)}. Received `{backbone}`.")
     if weights is not None and (backbone, filters, input_shape[-1]) != ("resnet50", PUBLISHED, 3):
         raise ValueError(
             f"`weights` are those of resnet50 with {PUBLISHED} filters for 3 channels. "
@@ -97,22 +143,12 @@ def csl_net(
         )
     image = keras.Input(input_shape, name="image")
     canvas = padded(image, STRIDE)
-    stages = BACKBONES[backbone](canvas, filters)
-    if not per_pixel:
-        result = _vector(stages[-1], outputs)
-    else:
-        maps = _decoded(stages, architecture, filters)
-        maps = enlarged(_outputs(maps, outputs, landmarks, architecture.concatenated), HALF // stride, "enlarge")
-        result = cropped(maps, *(_at_stride(x, stride, canvas is image) for x in (image, canvas)))
-        result = [result, _vector(stages[-1], points)] if points else result
-    model = keras.Model(image, result, name=name)
-    if weights is not None:
-        read_published_weights(model, weights)
-    return model
+    return image, canvas, BACKBONES[backbone](canvas, filters)
 
 
-def _decoded(stages: list[Tensor], architecture: CslDecoder, filters: int) -> Tensor:
+def _decoded(stages: list[Tensor], architecture: CslDecoder) -> Tensor:
     *sources, x = stages
+    filters = sources[0].shape[-1]
     x = normalised_convolution(x, 16 * filters, 1, "reduce", use_bias=True)
     for number, (stage, source) in enumerate(zip(architecture.stages, reversed(sources), strict=True), start=1):
         width = max(1, round(filters * 2 ** (len(sources) - number) * stage.width / 100))
@@ -122,10 +158,10 @@ def _decoded(stages: list[Tensor], architecture: CslDecoder, filters: int) -> Te
     return x
 
 
-def _outputs(maps: Tensor, outputs: int, landmarks: int, concatenated: bool) -> Tensor:
+def _outputs(maps: Tensor, classes: int, landmarks: int, concatenated: bool) -> Tensor:
     made = []
-    if outputs > landmarks:
-        made.append(spatial_convolution(maps, outputs - landmarks, 3, "logits", use_bias=True))
+    if classes:
+        made.append(spatial_convolution(maps, classes, 3, "logits", use_bias=True))
     if landmarks:
         seen = layers.Concatenate(name="features_and_logits")([maps, *made]) if concatenated and made else maps
         made.append(spatial_convolution(seen, landmarks, 3, "heatmaps", use_bias=True))
@@ -145,17 +181,13 @@ def _at_stride(image: Tensor, stride: int, whole: bool) -> Tensor:
     return layers.MaxPooling2D(stride, padding="same", name=f"{image.name}_at_stride")(image)
 
 
-def _check(
-    input_shape: tuple[int | None, ...], outputs: int, landmarks: int, points: int, stride: int, backbone: str
-) -> None:
+def _check(input_shape: tuple[int | None, ...], outputs: int, landmarks: int, stride: int, *, needed: bool) -> None:
     if len(input_shape) != 3:
         raise ValueError(f"`input_shape` must be (height, width, channels), no volume. Received {input_shape}.")
-    if outputs < 1 or not 0 <= landmarks <= outputs or points < 0:
+    if outputs < 1 or not int(needed) <= landmarks <= outputs:
         raise ValueError(
-            "`outputs` must be 1 or more, `landmarks` 0 to as many, `points` 0 or more. "
-            f"Received {outputs}, {landmarks} and {points}."
+            f"`outputs` must be 1 or more, and `landmarks` {int(needed)} to as many of them. "
+            f"Received {outputs} and {landmarks}."
         )
     if stride not in (1, HALF):
         raise ValueError(f"`stride` must be 1 or {HALF} px. Received {stride}.")
-    if backbone not in BACKBONES:
-        raise ValueError(f"`backbone` must be one of {', '.join(BACKBONES)}. Received `{backbone}`.")

@@ -1,6 +1,7 @@
 """Fits a network to arrays: one seed, one result, also when it is stopped and resumed between epochs."""
 
 import csv
+import functools
 import json
 import os
 import zipfile
@@ -15,6 +16,8 @@ import tensorflow as tf
 from tfmedcai.config import Fit
 
 Row = dict[str, float]
+Loss = str | keras.losses.Loss | list[keras.losses.Loss]  # a list has one for each output
+MOMENTUM = 0.9  # of gradient descent
 
 
 @dataclass(frozen=True)
@@ -40,13 +43,13 @@ class Source:
     Attributes:
         batches: first epoch -> endless data set of inputs and targets; what comes depends on the epoch alone.
         steps: batches in an epoch.
-        loss: a Keras loss or its name.
+        loss: a Keras loss or its name; a list with one for each output of the network.
         measure: network and number of the epoch, from 1 -> what is reported of samples that are held back.
     """
 
     batches: Callable[[int], tf.data.Dataset]
     steps: int
-    loss: str | keras.losses.Loss = "mse"
+    loss: Loss = "mse"
     measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {}
 
 
@@ -91,12 +94,16 @@ def training_batches(data: Arrays, batch_size: int, seed: int, first_epoch: int 
     return epochs.flat_map(epoch_indices).map(gather, num_parallel_calls=2).prefetch(2)
 
 
-def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: str | keras.losses.Loss = "mse") -> None:
+def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: Loss = "mse") -> None:
     """Compiles a network with the optimiser and learning-rate course of the settings.
 
     XLA pays on a GPU; on a CPU compiling takes longer than it saves.
     """
-    optimizer = {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer]
+    optimizer = {
+        "adam": keras.optimizers.Adam,
+        "rmsprop": keras.optimizers.RMSprop,
+        "sgd": functools.partial(keras.optimizers.SGD, momentum=MOMENTUM),
+    }[fit.optimizer]
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     model.compile(optimizer(_learning_rate(fit, steps, epochs)), loss=loss, jit_compile=on_gpu)
     # Else Keras makes the optimiser's variables in the first step and traces that step twice.

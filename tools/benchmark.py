@@ -8,8 +8,10 @@ import os
 import resource
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tfmedcai.cli import prepare_tensorflow
 
 Case = dict[str, Any]
 SEARCHES = Path(__file__).parents[1] / "search"
+RESNET50_480_GMAC = 18.77  # of the classifier with its last layer, at 480 x 480 px
 ROUNDS = 3  # ours and the peers' in turn, so that both see the same machine
 
 
@@ -199,24 +202,28 @@ def serving(runs: int) -> Iterator[Case]:
 
 def _served(folder: Path, image: dict[str, Any], clients: int, count: int, alone: float, options: list[str]) -> Case:
     """Starts a server of its own for one case and measures it; ratio is the part of the time that the graph takes."""
-    import sys
-
     from tfmedcai.serving.client import Client
 
-    command = [sys.executable, "-m", "tfmedcai.serving", "serve", "--port", "0", "--model_name", folder.name]
-    with subprocess.Popen(
-        [*command, "--model_base_path", str(folder), *options], stdout=subprocess.PIPE, text=True
-    ) as server:
-        address = (server.stdout.readline() if server.stdout else "").split()[5].rstrip(",")
+    with _server(folder, options) as address:
         open_clients = [Client(address) for _ in range(clients)]
         asks = [lambda client=client: client.predict(folder.name, image) for client in open_clients]
         median, rate = _latencies(asks, count)
         for client in open_clients:
             client.close()
-        server.terminate()
     case = ":".join([folder.name, f"{clients}_clients", *(option.removeprefix("--") for option in options)])
     more = {"peer": "in process", "peer_s": round(alone, 6), "ratio": round(alone / median, 3)}
     return line(case, median, **more, requests_per_second=round(rate, 1))
+
+
+@contextmanager
+def _server(folder: Path, options: list[str]) -> Iterator[str]:
+    """Runs a server of one model, whose folder it is, and yields its address."""
+    command = [sys.executable, "-m", "tfmedcai.serving", "serve", "--port", "0", "--model_name", folder.name]
+    with subprocess.Popen(
+        [*command, "--model_base_path", str(folder), *options], stdout=subprocess.PIPE, text=True
+    ) as server:
+        yield (server.stdout.readline() if server.stdout else "").split()[5].rstrip(",")
+        server.terminate()
 
 
 def _latencies(asks: list[Callable[[], object]], count: int) -> tuple[float, float]:
@@ -306,12 +313,107 @@ def augmentation(runs: int, peers: Peers) -> Iterator[Case]:
     yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "augmentation", runs), 5 * runs)
 
 
+def tracking(runs: int, peers: Peers) -> Iterator[Case]:
+    """CSL at 480 x 480: inference by work beside ResNet-50 of PyTorch, a served video, the input pipeline."""
+    yield from csl_inference(runs, peers)
+    yield from served_video()
+    yield from frame_pipeline(runs)
+
+
+def csl_inference(runs: int, peers: Peers) -> Iterator[Case]:
+    """Seconds of a thousand million multiply-accumulates, on one thread."""
+    import numpy as np
+    import tensorflow as tf
+
+    from tfmedcai.metrics.complexity import multiply_accumulates
+    from tfmedcai.models.csl import csl
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    model = csl(outputs=5, per_pixel=True, landmarks=3, stride=2)
+    image = tf.constant(np.random.default_rng(0).normal(size=(1, 480, 480, 3)).astype(np.float32))
+    answer = tf.function(lambda image: model(image, training=False), autograph=False)
+    work = multiply_accumulates(model) / 1e9
+    for case in beside(
+        {"csl:infer": lambda: answer(image).numpy()},
+        {"resnet50_480:infer": "csl:infer"},
+        lambda: peers.measure("net_peers.py", "resnet50_480", runs),
+        runs,
+    ):
+        each = {"gmac": round(work, 2), "ours_s_per_gmac": round(case["ours_s"] / work, 5)}
+        if case["peer_s"] is not None:
+            each |= {
+                "peer_s_per_gmac": round(case["peer_s"] / RESNET50_480_GMAC, 5),
+                "ratio": round(case["peer_s"] / RESNET50_480_GMAC / (case["ours_s"] / work), 2),
+            }
+        yield case | each
+
+
+def served_video() -> Iterator[Case]:
+    """Frames a second of a video over gRPC: decoded, sent as bytes, answered, drawn and encoded."""
+    import tempfile
+
+    import numpy as np
+
+    from tfmedcai.config import Settings
+    from tfmedcai.data.video import write_video
+    from tfmedcai.serving.client import Client
+    from tfmedcai.serving.export import export
+    from tfmedcai.simulators.endoscopy import EndoscopyScene, simulate
+    from tfmedcai.tasks.task import make_task
+    from tfmedcai.tasks.tracking_video import follow
+
+    frames = [simulate(EndoscopyScene(), 0, number).image for number in range(16)]
+    for filters in (64, 16):
+        settings = Settings().updated({"task": "tracking", "csl": {"filters": filters}})
+        task = make_task(settings)
+        with tempfile.TemporaryDirectory() as folder:
+            write_video(Path(folder) / "video.mp4", frames, 25)
+            version = export(task.signatures(task.network("csl")), Path(folder) / "csl")
+            with _server(version.parent, []) as address, Client(address) as client:
+
+                def tracker(images: np.ndarray, client: Client = client) -> dict[str, np.ndarray]:
+                    return dict(client.predict("csl", {"frame": images}))
+
+                answer = follow(tracker, Path(folder) / "video.mp4", Path(folder), settings.tracking)
+        speed = answer["frames_per_second"]
+        yield line(f"csl{filters}:served_video", 1 / speed["all"], frames_per_second=speed, frame="640x480")
+
+
+def frame_pipeline(runs: int) -> Iterator[Case]:
+    """Augmented frames with targets a second, beside the frames a second of the training steps that eat them."""
+
+    from tfmedcai.config import Settings
+    from tfmedcai.tasks.fitting import compile_for
+    from tfmedcai.tasks.task import make_task
+    from tfmedcai.tasks.tracking_data import batches
+
+    settings = Settings().updated(
+        {"task": "tracking", "csl": {"filters": 16}, "tracking": {"sequences": 2, "frames": 8}}
+    )
+    task, size = make_task(settings), 4
+    data, _ = batches(task.samples, settings.tracking, (True, False), size, seed=0)
+    source = iter(data(0))
+    drawn = median_seconds(lambda: [next(source) for _ in range(8)], runs) / 8
+    model, batch = task.network("csl"), next(source)
+    compile_for(model, settings.training, 1, 1, task.loss((True, False)))
+    step = median_seconds(lambda: model.train_on_batch(*batch), runs)
+    rates = {"images_per_second": round(size / drawn, 1), "step_images_per_second": round(size / step, 2)}
+    yield line("frames:augmented", drawn, batch=size, image="480x480", **rates, share_of_step=round(drawn / step, 3))
+
+
 TOPICS = {
     "snap": lambda runs, peers: snap(runs),
     "serving": lambda runs, peers: serving(runs),
     "segmentation": segmentation,
+    "tracking": tracking,
 }
-SUMMARIES = {"snap": snap.__doc__, "serving": serving.__doc__, "segmentation": segmentation.__doc__}
+SUMMARIES = {
+    "snap": snap.__doc__,
+    "serving": serving.__doc__,
+    "segmentation": segmentation.__doc__,
+    "tracking": tracking.__doc__,
+}
 
 
 def main() -> None:

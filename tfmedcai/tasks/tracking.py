@@ -243,13 +243,18 @@ class TrackingTask(Task):
         maps, vector = parts_of(model.outputs)
         form = maps is not None, vector is not None
         data, steps = batches(samples, tracking, form, batch_size, seed)
+        return Source(data, steps, self.loss(form))
+
+    def loss(self, form: tuple[bool, bool]) -> Loss:
+        """Returns the loss of a network that gives maps, a vector, or both, in this order."""
+        tracking = self.settings.tracking
         points = SquaredDistance(tracking.point_weight)
         losses: dict[tuple[bool, bool], Loss] = {
             (True, False): SegmentationAndHeatmaps(len(tracking.joints), tracking.heatmap_weight),
             (True, True): [CrossEntropy(), points],
             (False, True): points,
         }
-        return Source(data, steps, losses[form])
+        return losses[form]
 
     def _tracker(self, model: keras.Model) -> Callable[[np.ndarray], Found]:
         spec = tf.TensorSpec((None, None, None, None), tf.uint8)

@@ -98,13 +98,13 @@ def half_split(sequences: Sequence[str], numbers: Sequence[int]) -> tuple[np.nda
     >>> [part.tolist() for part in half_split(["a", "a", "b", "a"], [7, 3, 1, 5])]
     [[1], [0, 2, 3]]
     """
-    sequences, numbers = np.asarray(sequences), np.asarray(numbers)
+    names, times = np.asarray(sequences), np.asarray(numbers)
     first = []
-    for name in np.unique(sequences):
-        own = np.flatnonzero(sequences == name)
-        first += own[np.argsort(numbers[own], kind="stable")][: len(own) // 2].tolist()
+    for name in np.unique(names):
+        own = np.flatnonzero(names == name)
+        first += own[np.argsort(times[own], kind="stable")][: len(own) // 2].tolist()
     training = np.sort(np.array(first, np.int64))
-    return training, np.setdiff1d(np.arange(len(sequences)), training)
+    return training, np.setdiff1d(np.arange(len(names)), training)
 
 
 def leave_one_out(groups: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -122,11 +122,11 @@ def leave_one_out(groups: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
     >>> [test.tolist() for _, test in leave_one_out(["b", "a", "b"])]
     [[1], [0, 2]]
     """
-    groups = np.asarray(groups)
-    names = np.unique(groups)
+    members = np.asarray(groups)
+    names = np.unique(members)
     if len(names) < 2:
         raise ValueError(f"`groups` must have 2 or more names to leave one out. Received {names.tolist()}.")
-    return [(np.flatnonzero(groups != name), np.flatnonzero(groups == name)) for name in names]
+    return [(np.flatnonzero(members != name), np.flatnonzero(members == name)) for name in names]
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,8 @@ class Frame:
             `(names,)` bool, whether it was looked for.
         """
         places = np.array([self.points.get(name, NOWHERE) for name in names], np.float32).reshape(-1, 2)
-        inside = (places > -0.5).all(-1) & (places < np.array(size[::-1]) - 0.5).all(-1)
-        return np.where(inside[:, np.newaxis], places, np.float32(np.nan)), np.isin(names, list(self.points))
+        inside = np.all((places > -0.5) & (places < np.array(size[::-1]) - 0.5), axis=-1, keepdims=True)
+        return np.where(inside, places, np.float32(np.nan)), np.isin(names, list(self.points))
 
     def labels(self, size: tuple[int, int]) -> np.ndarray:
         """Returns the label of every pixel of a picture of a size, `(height, width)` uint8; `UNKNOWN` without a mask.

@@ -42,7 +42,8 @@ def heatmaps(points: Any, size: tuple[int, int], sigma: float, stride: int = 1) 
     # The Gaussian of a plane is the product of one along x and one along y.
     along = []
     for axis, count in ((1, size[0]), (0, size[1])):
-        distance = ops.arange(count, dtype="float32")[:, None] - places[..., None, :, axis]
+        steps: Any = ops.arange(count, dtype="float32")
+        distance = steps[:, None] - places[..., None, :, axis]
         along.append(ops.exp(-(distance**2) / (2 * sigma**2)))
     return along[0][..., :, None, :] * along[1][..., None, :, :] * peak(sigma)
 

@@ -81,8 +81,9 @@ def all_within(errors: ArrayLike, threshold: float = QUOTED_PX) -> float:
     """
     distances = np.asarray(errors, float)
     there = ~np.isnan(distances)
-    frames = there.any(axis=1)
-    return float(np.mean(((distances <= threshold) | ~there).all(axis=1)[frames])) if frames.any() else float("nan")
+    frames = np.any(there, axis=1)
+    right = np.all((distances <= threshold) | ~there, axis=1)
+    return float(np.count_nonzero(right & frames) / np.count_nonzero(frames)) if frames.any() else float("nan")
 
 
 def box_sides(points: ArrayLike) -> np.ndarray:
@@ -99,10 +100,10 @@ def box_sides(points: ArrayLike) -> np.ndarray:
     [30.0]
     """
     places = np.asarray(points, float)
-    known = np.isfinite(places).all(-1, keepdims=True)
+    known = np.all(np.isfinite(places), axis=-1, keepdims=True)
     high = np.where(known, places, -np.inf).max(axis=1)
     low = np.where(known, places, np.inf).min(axis=1)
-    return np.where(known[..., 0].sum(axis=1) > 1, (high - low).max(axis=-1), np.nan)
+    return np.where(np.count_nonzero(known, axis=(1, 2)) > 1, (high - low).max(axis=-1), np.nan)
 
 
 def kbb_scores(errors: ArrayLike, sizes: ArrayLike, alphas: Sequence[float] = (QUOTED_PART,)) -> np.ndarray:

@@ -62,7 +62,7 @@ class TrackingTask(Task):
     def reading(self) -> Reading:
         """How frames go in and answers come out."""
         tracking = self.settings.tracking
-        return Reading(tracking.size, len(tracking.joints), peak(tracking.sigma))
+        return Reading(tracking.size, len(tracking.joints))
 
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
@@ -246,11 +246,15 @@ class TrackingTask(Task):
         return Source(data, steps, self.loss(form))
 
     def loss(self, form: tuple[bool, bool]) -> Loss:
-        """Returns the loss of a network that gives maps, a vector, or both, in this order."""
+        """Returns the loss of a network that gives maps, a vector, or both, in this order.
+
+        Networks give heatmaps whose peaks are 1, and the loss is that of peaks as in the paper: else the first steps of an
+        optimiser that knows no scale make maps of noise hundreds of times as high as what they shall show.
+        """
         tracking = self.settings.tracking
-        points = SquaredDistance(tracking.point_weight)
+        points, unit = SquaredDistance(tracking.point_weight), peak(tracking.sigma)
         losses: dict[tuple[bool, bool], Loss] = {
-            (True, False): SegmentationAndHeatmaps(len(tracking.joints), tracking.heatmap_weight),
+            (True, False): SegmentationAndHeatmaps(len(tracking.joints), tracking.heatmap_weight * unit**2),
             (True, True): [CrossEntropy(), points],
             (False, True): points,
         }

@@ -15,7 +15,7 @@ from tfmedcai.data.frames import UNKNOWN, Frame, read_frames
 from tfmedcai.data.keypoint_augmentation import KeypointAugmentation
 from tfmedcai.inference.frames import moved_points, normalised, resized
 from tfmedcai.inference.landmarks import as_coordinates
-from tfmedcai.losses.landmarks import heatmaps
+from tfmedcai.losses.landmarks import heatmaps, peak
 from tfmedcai.simulators.endoscopy import EndoscopyScene, simulate
 from tfmedcai.simulators.endoscopy_instruments import JOINTS
 
@@ -138,6 +138,7 @@ def batches(
         places = epoch * steps * batch_size + tf.range(steps * batch_size)
         return tf.data.Dataset.from_tensor_slices((order, places))
 
+    @tf.autograph.experimental.do_not_convert
     def sample(index: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor | tuple[tf.Tensor, ...]]:
         image, label, points, annotated = (tf.gather(array, index) for array in arrays)
         draws = augmentation.draw(tf.stack([seed, place]))
@@ -157,6 +158,8 @@ def targets(
 ) -> tf.Tensor | tuple[tf.Tensor, tf.Tensor]:
     """Returns what a network of a form shall give for one frame: `(height, width, 1 + joints)`, coordinates, or both.
 
+    Heatmaps are 1 where a joint is.
+
     Args:
         label: `(height, width)` uint8 classes.
         points: `(joints, 2)` float32 px; NaN where a joint is not in the picture.
@@ -171,7 +174,7 @@ def targets(
             return vector
         case (True, True):
             return classes, vector
-    drawn = heatmaps(points, map_size(tracking), tracking.sigma, tracking.stride)
+    drawn = heatmaps(points, map_size(tracking), tracking.sigma, tracking.stride) / peak(tracking.sigma)
     return tf.concat([classes, tf.where(annotated, drawn, np.nan)], axis=-1)
 
 

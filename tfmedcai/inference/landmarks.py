@@ -96,7 +96,7 @@ def track(network: Callable[[tf.Tensor], Any], frames: tf.Tensor, reading: Readi
 
     Args:
         network: takes normalised frames `(batch, *size, 3)`, gives maps `(batch, height, width, classes + landmarks)`,
-            whose heatmaps are 1 at a landmark, a vector `(batch, 2 landmarks)`, or both, the maps then without landmarks.
+            whose heatmaps are 1 at a landmark, a vector `(batch, 2 landmarks)`, or both: the maps are of classes then.
         frames: `(batch, height, width, channels)` uint8 of any size, grey or in colour, with or without alpha.
         reading: size and number of landmarks.
 

@@ -248,8 +248,8 @@ class TrackingTask(Task):
     def loss(self, form: tuple[bool, bool]) -> Loss:
         """Returns the loss of a network that gives maps, a vector, or both, in this order.
 
-        Networks give heatmaps whose peaks are 1, and the loss is that of peaks as in the paper: else the first steps of an
-        optimiser that knows no scale make maps of noise hundreds of times as high as what they shall show.
+        Networks give heatmaps whose peaks are 1, and the loss is that of peaks as in the paper: else the first steps of
+        an optimiser that knows no scale make maps of noise hundreds of times as high as what they shall show.
         """
         tracking = self.settings.tracking
         points, unit = SquaredDistance(tracking.point_weight), peak(tracking.sigma)

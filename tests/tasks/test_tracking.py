@@ -18,7 +18,7 @@ from tfmedcai.search_spaces.csl_decoder import CslDecoder
 from tfmedcai.search_spaces.snap import Snap
 from tfmedcai.tasks.fitting import Keeper
 from tfmedcai.tasks.tracking import TrackingTask
-from tfmedcai.tasks.tracking_data import batches, hold_back, load_samples, split_samples, targets
+from tfmedcai.tasks.tracking_data import batches, hold_back, load_samples, split_samples, targets, unit_of
 
 SETTINGS = (
     Settings().smoke().updated({"task": "tracking", "training": {"batch_size": 2}, "baseline": {"batch_size": 2}})
@@ -70,7 +70,7 @@ def test_targets_of_each_form():
     points = tf.constant([[10.5, 20.5], [np.nan, np.nan], [5.0, 5.0]])
     annotated = tf.constant([True, True, False])
     maps = targets(label, points, annotated, TRACKING, (True, False)).numpy()
-    assert maps.shape == (32, 32, 4) and maps[10, 5, 1] == pytest.approx(1.0)
+    assert maps.shape == (32, 32, 4) and maps[10, 5, 1] == pytest.approx(peak(TRACKING.sigma) / unit_of(TRACKING))
     assert not maps[..., 2].any() and np.isnan(maps[..., 3]).all()
     vector = targets(label, points, annotated, TRACKING, (False, True)).numpy()
     np.testing.assert_allclose(vector[:2], [11 / 32 - 1, 21 / 32 - 1], atol=1e-6)
@@ -201,10 +201,11 @@ def test_bad_settings(tmp_path):
 def test_the_loss_is_that_of_the_paper_whatever_the_unit_of_the_maps(task):
     points = tf.constant([[[20.0, 30.0], [40.0, 10.0], [5.0, 50.0]]])
     drawn = heatmaps(points, (32, 32), TRACKING.sigma, 2)
-    unit, rng = peak(TRACKING.sigma), np.random.default_rng(0)
+    unit, rng = unit_of(TRACKING), np.random.default_rng(0)
     found = rng.normal(size=(1, 32, 32, 3)).astype(np.float32) * 0.1
     labels, logits = np.zeros((1, 32, 32, 1), np.float32), np.zeros((1, 32, 32, 2), np.float32)
     target, answer = (np.concatenate(parts, -1) for parts in ([labels, drawn / unit], [logits, found / unit]))
     loss = task.loss((True, False))(target, answer)
+    assert np.square(drawn[..., 0] / unit).mean() == pytest.approx(1.0, rel=1e-3)
     expected = np.log(2) + np.square(drawn - found).sum() / 3
     assert float(loss) == pytest.approx(expected, rel=1e-5)

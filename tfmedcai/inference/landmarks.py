@@ -18,10 +18,12 @@ class Reading(NamedTuple):
     Attributes:
         size: height and width that frames are brought to, in px.
         landmarks: how many there are.
+        peak: height of a heatmap at a landmark of which the network is sure.
     """
 
     size: tuple[int, int]
     landmarks: int
+    peak: float
 
 
 def peaks(heatmaps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -96,7 +98,7 @@ def track(network: Callable[[tf.Tensor], Any], frames: tf.Tensor, reading: Readi
 
     Args:
         network: takes normalised frames `(batch, *size, 3)`, gives maps `(batch, height, width, classes + landmarks)`,
-            whose heatmaps are 1 at a landmark, a vector `(batch, 2 landmarks)`, or both: the maps are of classes then.
+            a vector `(batch, 2 landmarks)`, or both: the maps are of classes then.
         frames: `(batch, height, width, channels)` uint8 of any size, grey or in colour, with or without alpha.
         reading: size and number of landmarks.
 
@@ -112,7 +114,7 @@ def track(network: Callable[[tf.Tensor], Any], frames: tf.Tensor, reading: Readi
     if vector is None:
         places, heights = peaks(maps[..., -reading.landmarks :])
         found["joints"] = moved_points(places, tf.shape(maps)[1:3], full)
-        found["confidence"] = tf.clip_by_value(heights, 0.0, 1.0)
+        found["confidence"] = tf.clip_by_value(heights / reading.peak, 0.0, 1.0)
         maps = maps[..., : -reading.landmarks]
     else:
         found["joints"] = moved_points(coordinates(vector, reading.size), tf.constant(reading.size), full)

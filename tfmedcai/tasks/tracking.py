@@ -32,6 +32,7 @@ from tfmedcai.tasks.tracking_data import (
     load_samples,
     map_size,
     split_samples,
+    unit_of,
 )
 from tfmedcai.tasks.tracking_video import follow
 
@@ -62,7 +63,7 @@ class TrackingTask(Task):
     def reading(self) -> Reading:
         """How frames go in and answers come out."""
         tracking = self.settings.tracking
-        return Reading(tracking.size, len(tracking.joints))
+        return Reading(tracking.size, len(tracking.joints), peak(tracking.sigma) / unit_of(tracking))
 
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
@@ -248,11 +249,10 @@ class TrackingTask(Task):
     def loss(self, form: tuple[bool, bool]) -> Loss:
         """Returns the loss of a network that gives maps, a vector, or both, in this order.
 
-        Networks give heatmaps whose peaks are 1, and the loss is that of peaks as in the paper: else the first steps of
-        an optimiser that knows no scale make maps of noise hundreds of times as high as what they shall show.
+        It is that of the paper, whose heatmaps are `unit_of` those that networks give.
         """
         tracking = self.settings.tracking
-        points, unit = SquaredDistance(tracking.point_weight), peak(tracking.sigma)
+        points, unit = SquaredDistance(tracking.point_weight), unit_of(tracking)
         losses: dict[tuple[bool, bool], Loss] = {
             (True, False): SegmentationAndHeatmaps(len(tracking.joints), tracking.heatmap_weight * unit**2),
             (True, True): [CrossEntropy(), points],

@@ -23,13 +23,29 @@ def test_space(name):
 
 # KerasTuner's Bayesian optimisation takes seconds for a proposal.
 SLOW = {"bayesian"}
-ORACLES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in registry.names("oracles")]
+# Proposes once, and what a task's data taught it: see test_supernet_oracle.
+ONCE = {"supernet"}
+ORACLES = [
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in registry.names("oracles")
+    if name not in ONCE
+]
 
 
 @pytest.mark.parametrize("name", ORACLES)
 def test_oracle(name, tmp_path):
     factory, settings = registry.load("oracles", name), getattr(SMALL, name, None)
     check_oracle(lambda space, seed, objective: factory(space, settings, seed, objective, tmp_path / "kept"), tmp_path)
+
+
+@pytest.mark.parametrize("name", registry.names("supernets"))
+def test_supernet(name):
+    space = make_space(SMALL.updated({"space": name}))
+    network = registry.load("supernets", name)(outputs=2, **getattr(SMALL, space.network).size(search=True))
+    equal = {mixture.name: np.full(mixture.shape, 1 / mixture.shape[1]) for mixture in network.inputs[1:]}
+    found = space.discretise(equal)
+    assert space.parse(str(found)).key == found.key
+    assert network.output_shape[-1] == 2
 
 
 @pytest.mark.parametrize("name", registry.names("tasks"))

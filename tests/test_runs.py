@@ -49,8 +49,10 @@ def test_runs_of_other_settings_lie_apart(tmp_path):
 
 def test_fresh_deletes_and_resume_keeps(tmp_path):
     run = new_run(tmp_path, Settings())
+    assert new_run(tmp_path, Settings()) == run, "nothing is lost by going on with a run without trials"
+    run.trials.write_text("{}\n")
     (run.folder / "kept").write_text("")
-    with pytest.raises(ValueError, match=r"0 of 200 trials found; `--resume` continues"):
+    with pytest.raises(ValueError, match=r"1 of 200 trials found; `--resume` continues"):
         new_run(tmp_path, Settings())
     assert (new_run(tmp_path, Settings(), resume=True).folder / "kept").exists()
     assert not (new_run(tmp_path, Settings(), fresh=True).folder / "kept").exists()

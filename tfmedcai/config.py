@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -20,6 +21,7 @@ from pydantic import (
 from tfmedcai import registry
 
 NO_BASELINE = "none"
+RELAXING_ORACLE = "supernet"
 Instrument = Literal["screw", "guide_wire", "drill", "robot"]
 
 
@@ -67,7 +69,10 @@ class AugmentationSettings(Table):
     scale: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.85, 1.15), description="least and most factor")
     shift: float = Field(default=0.1, ge=0, lt=1, description="most movement, as a part of the size")
     rotate_deg: float = Field(default=15.0, ge=0, le=180, description="most rotation, in the plane [deg]")
-    flip: bool = Field(default=True, description="flip half of the samples left to right")
+    flip: tuple[Literal["x", "y", "z"], ...] = Field(
+        default=("x",), description="axes along which half of the samples are flipped; x is left to right"
+    )
+    quarter_turns: bool = Field(default=False, description="turn by 0, 90, 180 or 270 deg; patches must be square")
     brightness: float = Field(default=0.1, ge=0, description="most that is added [standard deviations]")
     contrast: tuple[PositiveFloat, PositiveFloat] = Field(default=(1.0, 1.0), description="least and most factor")
 
@@ -291,11 +296,69 @@ class CslSettings(Table):
         return {"filters": filters, "backbone": self.backbone, "weights": self.weights}
 
 
+class DartsNetSettings(Table):
+    """The network stacked from the two cells of a genotype."""
+
+    filters: PositiveInt = Field(default=14, description="features of a node before the first reduction; even")
+    cells: PositiveInt = Field(default=8, description="cells; those at a third and at two thirds reduce")
+    search_filters: PositiveInt = Field(default=16, description="features, while searching and in the supernet")
+    search_cells: PositiveInt = Field(default=8, description="cells, while searching and in the supernet")
+    stem: Literal["cifar", "imagenet"] = Field(
+        default="cifar", description="first layers: keep the resolution, or reduce it to an eighth"
+    )
+    drop_path: float = Field(
+        default=0.0, ge=0, lt=1, description="probability of leaving an operation out, at full size"
+    )
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters`, `cells` and `stem`, and at full size `drop_path`."""
+        if search:
+            return {"filters": self.search_filters, "cells": self.search_cells, "stem": self.stem}
+        return {"filters": self.filters, "cells": self.cells, "stem": self.stem, "drop_path": self.drop_path}
+
+
+class VolumetricNetSettings(Table):
+    """The network of a volumetric code, and the mean of its kernels (volumetric_mix)."""
+
+    filters: PositiveInt = Field(default=64, ge=4, description="channels of the stem, which all others follow")
+    search_filters: PositiveInt = Field(default=64, ge=4, description="the same, while searching and in the supernet")
+    recompute: bool = Field(
+        default=False, description="compute cells again for the gradient: less memory, a third more work"
+    )
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters` of the network, while searching or at full size, and `recompute`."""
+        return {"filters": self.search_filters if search else self.filters, "recompute": self.recompute}
+
+
+class UNet3DSettings(Table):
+    """3D U-Net, a hand-made network for the segmentation of volumes."""
+
+    filters: PositiveInt = Field(default=32, description="channels of the first convolution")
+    depth: PositiveInt = Field(default=3, description="halvings of the resolution")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters` and `depth`, the same while searching and at full size."""
+        return self.model_dump()
+
+
+class VNetSettings(Table):
+    """V-Net, a hand-made network for the segmentation of volumes."""
+
+    filters: PositiveInt = Field(default=16, description="channels of the first stage")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters`, the same while searching and at full size."""
+        return self.model_dump()
+
+
 class Fit(Table):
     """How a network is fitted."""
 
-    optimizer: Literal["adam", "rmsprop", "sgd"] = Field(default="adam", description="optimiser; sgd has momentum 0.9")
+    optimizer: Literal["adam", "rmsprop", "sgd"] = Field(default="adam", description="optimiser")
     learning_rate: PositiveFloat = Field(default=1e-3, description="learning rate at the start")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd: part of the last step that is kept")
+    weight_decay: NonNegativeFloat = Field(default=0.0, description="sgd: factor of the weights in their gradient")
     schedule: Literal["constant", "cosine", "step", "polynomial"] = Field(
         default="cosine", description="course of the learning rate"
     )
@@ -358,6 +421,33 @@ class LocalSettings(Table):
     )
 
 
+class SupernetSettings(Table):
+    """The supernet oracle: weights and architecture parameters descended in turn (DARTS, V-NAS)."""
+
+    epochs: PositiveInt = Field(default=50, description="epochs of the relaxed search")
+    start_epoch: NonNegativeInt = Field(default=0, description="epochs of the weights alone, before both are descended")
+    batch_size: PositiveInt = Field(
+        default=64, description="samples in a batch, of the weights and of the architecture"
+    )
+    share: float = Field(
+        default=0.5, gt=0, lt=1, description="part of the images that the weights learn from; of volumes folds decide"
+    )
+    second_order: bool = Field(default=False, description="look one step of the weights ahead; three times the work")
+    learning_rate: PositiveFloat = Field(default=0.025, description="learning rate of the weights at the start")
+    final_learning_rate: NonNegativeFloat = Field(default=0.001, description="and at the end")
+    schedule: Literal["cosine", "poly"] = Field(default="cosine", description="its course; poly has the power 0.9")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of the weights")
+    weight_decay: NonNegativeFloat = Field(default=3e-4, description="decay of the weights, added to their gradient")
+    clip: NonNegativeFloat = Field(default=5.0, description="largest norm of the gradient of all weights; 0: any")
+    architecture_rate: PositiveFloat = Field(default=3e-4, description="Adam's learning rate of the architecture")
+    architecture_betas: tuple[float, float] = Field(default=(0.5, 0.999), description="Adam's decays of its moments")
+    architecture_decay: NonNegativeFloat = Field(
+        default=1e-3, description="decay of the architecture parameters, added to their gradient"
+    )
+    spread: NonNegativeFloat = Field(default=1e-3, description="deviation of the architecture parameters at the start")
+    temperature: PositiveFloat = Field(default=1.0, description="divides the architecture parameters in the softmax")
+
+
 class BayesianSettings(Table):
     """KerasTuner's Bayesian optimisation."""
 
@@ -394,9 +484,15 @@ class Settings(Table):
     csl_without_skips: CslSettings = CslSettings()
     sl: CslSettings = CslSettings()
     l_net: CslSettings = CslSettings()
+    darts_net: DartsNetSettings = DartsNetSettings()
+    volumetric_net: VolumetricNetSettings = VolumetricNetSettings()
+    volumetric_mix: VolumetricNetSettings = VolumetricNetSettings()
+    unet3d: UNet3DSettings = UNet3DSettings()
+    vnet: VNetSettings = VNetSettings()
     search: SearchSettings = SearchSettings()
     latent: LatentSettings = LatentSettings()
     local: LocalSettings = LocalSettings()
+    supernet: SupernetSettings = SupernetSettings()
     bayesian: BayesianSettings = BayesianSettings()
     hyperband: HyperbandSettings = HyperbandSettings()
     training: TrainingSettings = TrainingSettings()
@@ -429,7 +525,14 @@ class Settings(Table):
                     "draws": 2,
                     "iterations": (1, 2),
                 },
-                "segmentation": {"cases": 4, "patch": (32, 32), "search_folds": 2, "initialisations": 1, "folds": 2},
+                "segmentation": {
+                    "cases": 4,
+                    "patch": (32,) * len(self.segmentation.patch),
+                    "per_volume": 2,
+                    "search_folds": 2,
+                    "initialisations": 1,
+                    "folds": 2,
+                },
                 "snapnet": {"filters": 4, "blocks": (1, 1), "search_filters": 4, "search_blocks": (1, 1)},
                 "mixed_block": {"nodes": 4, "deepest": 2},
                 "mixed_block_net": {"filters": 4, "search_filters": 4},
@@ -441,7 +544,13 @@ class Settings(Table):
                 "csl_without_skips": small_csl,
                 "sl": small_csl,
                 "l_net": small_csl,
+                "darts_net": {"filters": 4, "cells": 2, "search_filters": 4, "search_cells": 2},
+                "volumetric_net": {"filters": 4, "search_filters": 4},
+                "volumetric_mix": {"filters": 4, "search_filters": 4},
+                "unet3d": {"filters": 2},
+                "vnet": {"filters": 2},
                 "search": {"trials": 4, "fit": {"epochs": 1, "batch_size": 8}},
+                "supernet": {"epochs": 2, "start_epoch": 1, "batch_size": 4},
                 "latent": {"initial": 2, "per_round": 2, "lstm_units": 8, "fit_steps": 3},
                 "bayesian": {"initial": 6},
                 "hyperband": {"max_epochs": 3},
@@ -451,16 +560,16 @@ class Settings(Table):
 
     def updated(self, changes: dict[str, Any]) -> Self:
         """Returns these settings with the nested `changes`, validated again."""
-        return type(self).model_validate(_merged(self.model_dump(), changes))
+        return type(self).model_validate(_merged(self, changes))
 
 
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
+def _merged(table: Table, changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested tables are merged; any other value, also a mapping, is replaced as a whole."""
+    values = table.model_dump()
     for key, value in changes.items():
-        merged[key] = (
-            _merged(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        )
-    return merged
+        inner = getattr(table, key, None)
+        values[key] = _merged(inner, value) if isinstance(inner, Table) and isinstance(value, dict) else value
+    return values
 
 
 def read_settings(path: Path) -> Settings:
@@ -493,7 +602,7 @@ def check_names(settings: Settings) -> None:
     """Checks that task, space, oracles and networks named in the settings are installed.
 
     Raises:
-        ValueError: naming the unknown word, the known ones and the nearest.
+        ValueError: naming the unknown word, the known ones and the nearest; or if the oracle cannot search the space.
     """
     asked = [("tasks", settings.task), ("spaces", settings.space), ("oracles", settings.oracle)]
     asked += [("oracles", settings.search.baseline)]
@@ -501,6 +610,12 @@ def check_names(settings: Settings) -> None:
     for kind, name in asked:
         if name != NO_BASELINE:
             registry.check(kind, name)
+    relaxed = registry.names("supernets")
+    if RELAXING_ORACLE in (settings.oracle, settings.search.baseline) and settings.space not in relaxed:
+        raise ValueError(
+            f"the oracle `{RELAXING_ORACLE}` needs a space that has a supernet: {', '.join(relaxed)}. "
+            f"Received `{settings.space}`."
+        )
 
 
 def explain(error: ValidationError) -> str:

@@ -17,8 +17,8 @@ class PredictOptions(SettingsOptions):
     run: Path = Path("runs")
     """run folder with trained networks"""
     image: tuple[Path, ...] = ()
-    """radiographs (PNG, 16-bit PNG, NumPy array, DICOM), volumes (NIfTI, or a folder with a file a modality), or videos
-    (also a folder of pictures, or one picture)"""
+    """radiographs (PNG, 16-bit PNG, NumPy array, DICOM); volumes (NIfTI, or a folder of files or patients); videos,
+    folders of pictures or one picture"""
     output: Path | None = None
     """folder for pictures, volumes and videos; that of the run's predictions by default"""
     pose: tuple[float, ...] = ()
@@ -48,18 +48,19 @@ def predict(options: PredictOptions) -> list[dict[str, Any]]:
     task, model = make_task(options.settings), load_model(models[0].model)
     asked = {"pose": options.pose, "iterations": options.iterations}
     answers, failed = [], []
-    for path in options.image:
+    paths = [path for given in options.image for path in task.inputs_in(given)]
+    for path in paths:
         try:
             answers.append(task.predict_file(model, path, options.output or run.predictions, asked))
         except (ValueError, OSError) as error:
-            if len(options.image) == 1:
+            if len(paths) == 1:
                 raise
             failed.append(path)
             print(f"error: {error}", file=sys.stderr)
         else:
             print(json.dumps(answers[-1]), flush=True)
     if failed:
-        raise ValueError(f"{len(failed)} of {len(options.image)} files have no answer: {', '.join(map(str, failed))}.")
+        raise ValueError(f"{len(failed)} of {len(paths)} files have no answer: {', '.join(map(str, failed))}.")
     return answers
 
 

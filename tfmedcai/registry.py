@@ -1,11 +1,11 @@
-"""The names under which tasks, search spaces, oracles and networks are known, read from package entry points."""
+"""The names of tasks, search spaces, oracles, networks and supernets, read from the entry points of packages."""
 
 import difflib
 from collections.abc import Iterable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-KINDS = ("tasks", "spaces", "oracles", "networks")
+KINDS = ("tasks", "spaces", "oracles", "networks", "supernets")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -54,7 +54,7 @@ def check(kind: str, name: str) -> None:
 
 
 def load(kind: str, name: str) -> Any:
-    """Imports and returns what `name` stands for: a class for tasks and spaces, a function for oracles and networks.
+    """Imports and returns what `name` stands for: a class for tasks and spaces, else a function.
 
     Args:
         kind: one of `KINDS`.

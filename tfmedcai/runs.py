@@ -138,6 +138,10 @@ class Run:
         """What oracles keep between rounds."""
         return self.folder / "oracles"
 
+    def relaxed(self, seed: int, part: int) -> Path:
+        """The state after the last finished epoch of a supernet's search on one part of the data."""
+        return self.oracles / f"supernet-{seed}-{part}.npz"
+
     @property
     def progress(self) -> Path:
         """Picture of the best score so far."""
@@ -186,8 +190,8 @@ def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bo
         fresh: delete an existing run and start anew.
 
     Raises:
-        ValueError: if the run exists and neither `resume` nor `fresh` was asked, if its settings were changed since,
-            or if the folder cannot be written to.
+        ValueError: if the run has trials and neither `resume` nor `fresh` was asked, if its settings were changed
+            since, or if the folder cannot be written to.
     """
     run = Run(output / f"{settings.task}-{settings.space}-{settings.oracle}-{settings.digest()}")
     if fresh and run.folder.exists():
@@ -195,8 +199,13 @@ def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bo
     if run.settings.exists():
         if read_settings(run.settings) != settings:
             raise ValueError(f"{run.settings}: these are other settings than the run's. `--fresh` starts anew.")
-        if not resume:
-            raise ValueError(f"{run.folder}: {_found(run, settings)}; `--resume` continues, `--fresh` starts anew.")
+        found = run.trials.read_text().count("\n") if run.trials.exists() else 0
+        if found and not resume:
+            oracles = len({settings.oracle, settings.search.baseline} - {NO_BASELINE})
+            asked = settings.search.trials * settings.seeds * oracles
+            raise ValueError(
+                f"{run.folder}: {found} of {asked} trials found; `--resume` continues, `--fresh` starts anew."
+            )
     else:
         write_settings(run.settings, settings)
         write_json(run.environment, environment())
@@ -231,9 +240,3 @@ def environment() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
     }
-
-
-def _found(run: Run, settings: Settings) -> str:
-    rows = run.trials.read_text().count("\n") if run.trials.exists() else 0
-    oracles = len({settings.oracle, settings.search.baseline} - {NO_BASELINE})
-    return f"{rows} of {settings.search.trials * settings.seeds * oracles} trials found"

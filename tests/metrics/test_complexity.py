@@ -120,3 +120,21 @@ def test_model_without_graph():
 def test_wrong_batch_size():
     with pytest.raises(ValueError, match=r"`batch_size` must be at least 1. Received 0"):
         training_memory(_model(layers.Dense(2)), 0)
+
+
+def test_of_recomputed_parts_the_one_that_keeps_most_counts():
+    def build(part):
+        x = image = keras.Input((8, 8, 4))
+        for _ in range(3):
+            inner = keras.Input((8, 8, 4))
+            x = part(inner, layers.Conv2D(4, 3, padding="same")(layers.Activation("tanh")(inner)))(x)
+        return keras.Model(image, x)
+
+    class Again(keras.Model):
+        recomputes = True
+
+    plain, again = build(keras.Model), build(Again)
+    # Of three parts, two no longer keep the tensor between their layers.
+    tensor = 8 * 8 * 4 * 4
+    assert training_memory(plain, 1) - training_memory(again, 1) == pytest.approx(1.25 * 2 * tensor, abs=1)
+    assert multiply_accumulates(plain) == multiply_accumulates(again)

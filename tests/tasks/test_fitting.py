@@ -1,11 +1,16 @@
 """Fitting: one seed one result, also across a stop; damaged checkpoints and lost losses are said."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 
 from tfmedcai.config import Fit
-from tfmedcai.tasks.fitting import Arrays, Keeper, mean_squared_error, train, training_batches
+from tfmedcai.models.unet3d import unet3d
+from tfmedcai.tasks.fitting import Arrays, Keeper, compile_for, mean_squared_error, train, training_batches
 
 FIT = Fit(batch_size=4, learning_rate=1e-2)
 
@@ -88,3 +93,25 @@ def test_a_loss_that_is_not_a_number_stops(data):
     broken = Arrays(np.full_like(data.inputs, np.nan), data.targets)
     with pytest.raises(ValueError, match="training loss became nan in epoch 1"):
         train(build, broken, None, FIT, 2, 0)
+
+
+def test_decay_of_sgd_shrinks_weights_as_a_part_of_the_gradient_would():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")])
+    fit = Fit(optimizer="sgd", learning_rate=0.1, momentum=0.9, weight_decay=0.01, schedule="constant")
+    compile_for(model, fit, steps=100, epochs=1)
+    expected, speed = 1.0, 0.0
+    for _ in range(100):
+        model.optimizer.apply([np.zeros((1, 1), np.float32)], model.trainable_variables)
+        speed = 0.9 * speed + 0.01 * expected
+        expected -= 0.1 * speed
+    assert model.get_weights()[0].item() == pytest.approx(expected, rel=0.1)
+    assert expected < 0.45
+
+
+@pytest.mark.slow
+def test_a_network_with_layers_of_this_package_loads_in_a_process_that_never_built_one(tmp_path):
+    path = tmp_path / "model.keras"
+    unet3d(input_shape=(8, 8, 8, 1), filters=1, depth=1).save(path)
+    program = f"import pathlib; from tfmedcai.tasks.fitting import load_model; load_model(pathlib.Path({str(path)!r}))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)

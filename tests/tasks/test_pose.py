@@ -30,6 +30,23 @@ def test_no_image_has_patches_in_two_parts(task):
     assert len(set(patches)) == 20
 
 
+def test_a_relaxed_search_sees_training_images_only_each_in_one_part():
+    task = PoseTask(SETTINGS.updated({"space": "darts_cell", "darts_net": {"search_cells": 1}}))
+    problem = task.relaxed(seed=0)
+    parts = [
+        {patch.numpy().astype(np.float16).tobytes() for x, _ in part.from_step(0).take(part.steps) for patch in x}
+        for part in (problem.weights, problem.architecture)
+    ]
+    assert not parts[0] & parts[1]
+    training = task.samples["training"]
+    assert parts[0] | parts[1] == {patch.tobytes() for patch in training.inputs}
+    copies = SETTINGS.pose.augmentation
+    for first in range(0, len(training), copies):
+        image = {patch.tobytes() for patch in training.inputs[first : first + copies]}
+        assert image <= parts[0] or image <= parts[1]
+    assert problem.build().output_shape == (None, 12)
+
+
 def test_patches_show_the_instrument_at_its_landmarks(task):
     """Dark metal lies at the landmarks on a screw, more often than a bright spot does."""
     arrays = task.samples["training"]

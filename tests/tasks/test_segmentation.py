@@ -1,6 +1,7 @@
 """The segmentation task on small volumes that are written and read as NIfTI."""
 
 import json
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +17,7 @@ from tfmedcai.tasks.segmentation import SegmentationTask
 from tfmedcai.tasks.segmentation_data import normalised
 
 PATIENTS = 4
+UNCHANGED = {"scale": (1, 1), "shift": 0, "rotate_deg": 0, "flip": (), "brightness": 0}
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +83,44 @@ def test_the_search_never_sees_the_patients_of_the_evaluation(task, monkeypatch)
     assert 0 <= metrics["dice"] <= 1
     assert not set(seen) & set(task._outer(0).validation)
     assert sorted(seen) == sorted(task._outer(0).training), "one inner fold learns from some and judges on the others"
+
+
+def seen_by(source):
+    """Which patients a source of patches holds, told by grey values that belong to one of them."""
+    images, _ = next(iter(source.batches(0)))
+    return {round(float(value)) for value in np.unique(images)} - {0}
+
+
+@pytest.mark.parametrize(("part", "patients"), [(0, 4), (1, 4), (0, 2), (1, 2)])
+def test_weights_and_architecture_of_a_relaxed_search_learn_from_other_voxels(task, part, patients):
+    changes = {"patch": (8, 8, 2), "foreground": 0.0, "per_volume": 200, "augmentation": UNCHANGED}
+    names = {"space": "volumetric", "oracle": "supernet", "supernet": {"batch_size": 400}}
+    relaxed_task = SegmentationTask(task.settings.updated(names | {"segmentation": changes}))
+    cases = []
+    for number, case in enumerate(task.cases[:patients]):
+        image = np.empty_like(case.image)
+        # The number of the patient and the slice are the grey value.
+        image[:] = 100 * (number + 1) + np.arange(image.shape[2])[:, np.newaxis]
+        cases.append(replace(case, image=image))
+    relaxed_task.cases = cases
+    relaxed = relaxed_task.relaxed(0, part)
+    weights, architecture = (seen_by(source) for source in (relaxed.weights, relaxed.architecture))
+    assert weights
+    assert architecture
+    assert not weights & architecture
+    held_out = {100 * (number + 1) for number, case in enumerate(cases) if case.id in relaxed_task._outer(0).validation}
+    assert not {value // 100 * 100 for value in weights | architecture} & held_out
+    if patients > 2:
+        assert not {value // 100 for value in weights} & {value // 100 for value in architecture}
+
+
+def test_the_cases_of_both_parts_change_places(task):
+    for patients in (2, 4):
+        task_of_few = SegmentationTask(task.settings)
+        task_of_few.cases = task.cases[:patients]
+        (one, other), (third, fourth) = (task_of_few._inner(0, part) for part in (0, 1))
+        for a, b in ((one, fourth), (other, third)):
+            np.testing.assert_array_equal(a[0].image, b[0].image)
 
 
 def test_cases_come_in_one_orientation_with_all_channels(task):

@@ -1,6 +1,6 @@
 """How the measures of peers are put beside ours."""
 
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
 
@@ -9,13 +9,9 @@ import pytest
 
 @pytest.fixture(scope="module")
 def benchmark():
-    path = Path(__file__).parents[2] / "tools" / "benchmark.py"
-    spec = importlib.util.spec_from_file_location("benchmark", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["benchmark"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["benchmark"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[2] / "tools")
+        yield importlib.import_module("benchmarks.measures")
 
 
 def test_peers_stand_beside_the_case_that_does_the_same(benchmark):

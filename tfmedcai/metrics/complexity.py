@@ -44,7 +44,7 @@ def multiply_accumulates(model: keras.Model) -> int:
     """Counts the multiply-accumulates of the convolutions and dense layers for one sample.
 
     Normalisation, activation, pooling, resizing and biases are not counted, as is usual. A layer that is called twice
-    counts twice.
+    counts twice. A layer of another kind may say its own count: a method `multiply_accumulates(positions)`.
 
     Args:
         model: functional or sequential model whose inputs have fixed shapes.
@@ -87,7 +87,8 @@ def training_memory(model: keras.Model, batch_size: int, optimizer_slots: int = 
 
     The estimate is the sum of the outputs that a gradient reads again, the two largest gradients in flight, a quarter
     more for the workspace of the kernels, and for every trainable parameter its value, gradient and slots of the
-    optimiser. TensorFlow itself comes on top.
+    optimiser. Of nested models that say that they are recomputed (`recomputes`) only the one that keeps most counts,
+    beside the inputs of all. TensorFlow itself comes on top.
 
     Args:
         model: functional or sequential model whose inputs have fixed shapes.
@@ -102,14 +103,26 @@ def training_memory(model: keras.Model, batch_size: int, optimizer_slots: int = 
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received {batch_size}.")
-    nodes = list(_calls(model))
+    nodes = list(_calls(model, recomputed=False))
+    kept, sizes = _kept(nodes)
+    inner = [_kept(list(_calls(node.operation))) for node in nodes if _recomputes(node.operation)]
+    kept += max((within for within, _ in inner), default=0)
+    sizes += [size for _, within in inner for size in within]
+    activations = int(WORKSPACE * batch_size * (kept + sum(sorted(sizes)[-2:])))
+    weights = sum(math.prod(weight.shape) * _bytes(weight.dtype) for weight in model.weights)
+    return activations + weights + (1 + optimizer_slots) * 4 * parameters(model, trainable_only=True)
+
+
+def _kept(nodes: list[Any]) -> tuple[int, list[int]]:
+    """Returns the bytes of one sample that the gradients of these calls read again, and those of each output."""
     read_again = {id(x) for node in nodes if not isinstance(node.operation, PASSING) for x in node.input_tensors}
     outputs = [output for node in nodes for output in node.outputs]
     sizes = {id(output): _elements(output) * _bytes(output.dtype) for output in outputs}
-    kept = sum(size for output, size in sizes.items() if output in read_again)
-    activations = int(WORKSPACE * batch_size * (kept + sum(sorted(sizes.values())[-2:])))
-    weights = sum(math.prod(weight.shape) * _bytes(weight.dtype) for weight in model.weights)
-    return activations + weights + (1 + optimizer_slots) * 4 * parameters(model, trainable_only=True)
+    return sum(size for output, size in sizes.items() if output in read_again), list(sizes.values())
+
+
+def _recomputes(operation: Any) -> bool:
+    return getattr(operation, "recomputes", False)
 
 
 def _bytes(dtype: str) -> int:
@@ -125,8 +138,8 @@ def _elements(tensor: keras.KerasTensor) -> int:
     return math.prod(tensor.shape[1:])
 
 
-def _calls(model: keras.Model) -> Iterator[Any]:
-    """Yields one node for every call of a layer, those of nested models included."""
+def _calls(model: keras.Model, *, recomputed: bool = True) -> Iterator[Any]:
+    """Yields one node for every call of a layer, those of nested models included, of recomputed ones if wanted."""
     graph = getattr(model, "_functional", model)  # a Sequential keeps its graph one level down
     if not hasattr(graph, "_nodes_by_depth"):  # Keras has no public way to list the calls of shared layers
         raise ValueError(
@@ -135,8 +148,8 @@ def _calls(model: keras.Model) -> Iterator[Any]:
         )
     for nodes in graph._nodes_by_depth.values():
         for node in nodes:
-            if isinstance(node.operation, keras.Model):
-                yield from _calls(node.operation)
+            if isinstance(node.operation, keras.Model) and (recomputed or not _recomputes(node.operation)):
+                yield from _calls(node.operation, recomputed=recomputed)
             elif not node.is_input:
                 yield node
 
@@ -145,7 +158,7 @@ def _layer_multiply_accumulates(node: Any) -> int:
     layer, output = node.operation, node.outputs[0]
     weights = [weight for weight in getattr(layer, "weights", []) if len(weight.shape) > 1]
     kernels = sum(math.prod(weight.shape) for weight in weights)
-    if not kernels or isinstance(layer, layers.Embedding):
+    if not kernels or isinstance(layer, (layers.Embedding, layers.PReLU)):
         return 0
     if isinstance(layer, layers.Dense):
         return kernels * _elements(output) // layer.units
@@ -154,6 +167,8 @@ def _layer_multiply_accumulates(node: Any) -> int:
     if isinstance(layer, TRANSPOSED):
         source = node.input_tensors[0]
         return kernels * _elements(source) // _channels(layer, source)
+    if hasattr(layer, "multiply_accumulates"):
+        return layer.multiply_accumulates(_elements(output) // output.shape[-1])
     raise ValueError(
         f"Multiply-accumulates of a layer of type {type(layer).__name__} are not known. "
         f"Received `{layer.name}`: count the layers around it."

@@ -128,7 +128,7 @@ def _ranks(data: RunData) -> Picture:
 
 
 def _no_ranks(data: RunData) -> str:
-    if data.rounds:
+    if any("rank_correlation" in row for row in data.rounds):
         return "The value estimator was fitted, but no estimate has been checked against a score yet."
     return "The search used no value estimator."
 

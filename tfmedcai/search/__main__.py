@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from tfmedcai import registry
 from tfmedcai.cli import SettingsOptions, main, progress
-from tfmedcai.config import NO_BASELINE, Settings
+from tfmedcai.config import NO_BASELINE, RELAXING_ORACLE, Settings
 from tfmedcai.journal import Journal, Row
 from tfmedcai.runs import Run, new_run, write_whole
 
 if TYPE_CHECKING:
+    from tfmedcai.search.oracles.supernet import SupernetOracle
     from tfmedcai.tasks.task import Task
 
 
@@ -68,8 +69,7 @@ def dry_run(settings: Settings) -> None:
     """Prints what a search of these settings would do: data, sizes of the networks, memory."""
     import numpy as np
 
-    from tfmedcai.metrics.complexity import multiply_accumulates, training_memory
-    from tfmedcai.tasks.task import make_space, make_task
+    from tfmedcai.tasks.task import build_supernet, make_space, make_task
 
     task = make_task(settings)
     architecture = make_space(settings).sample(np.random.default_rng(settings.seed))
@@ -79,18 +79,30 @@ def dry_run(settings: Settings) -> None:
         ("full size", False, settings.training.batch_size),
     ):
         network = task.network(architecture, search=searching)
-        facts[title] = {
-            "example": str(architecture),
-            "parameters": network.count_params(),
-            "multiply_accumulates": multiply_accumulates(network),
-            "training_memory_mb": round(training_memory(network, batch) / 2**20),
-        }
+        facts[title] = {"example": str(architecture)} | _cost(network, batch)
+    if RELAXING_ORACLE in (settings.oracle, settings.search.baseline):
+        shape, answer = network.input_shape[1:], network.output_shape
+        relaxed = build_supernet(settings, input_shape=shape, outputs=answer[-1], per_pixel=len(answer) > 2)
+        # Momentum, and for the second order the weights one step ahead and moved to either side.
+        slots = 4 if settings.supernet.second_order else 1
+        facts["supernet"] = _cost(relaxed, settings.supernet.batch_size, slots)
     print(json.dumps(facts, indent=1))
+
+
+def _cost(network: Any, batch: int, optimizer_slots: int = 2) -> dict[str, int]:
+    from tfmedcai.metrics.complexity import multiply_accumulates, training_memory
+
+    return {
+        "parameters": network.count_params(),
+        "multiply_accumulates": multiply_accumulates(network),
+        "training_memory_mb": round(training_memory(network, batch, optimizer_slots) / 2**20),
+    }
 
 
 def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> None:
     import keras_tuner
 
+    from tfmedcai.search.oracles.supernet import SupernetOracle
     from tfmedcai.search.parts import PartScorer
     from tfmedcai.search.tuner import Limits, Listener, Tuner
     from tfmedcai.tasks.task import make_space
@@ -100,6 +112,8 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
     objective = keras_tuner.Objective(task.objective.name, task.objective.direction)
     oracle = registry.load("oracles", name)(space, getattr(settings, name, None), seed, objective, run.oracles)
     limits = Limits(settings.search.trials, settings.search.fit.epochs, settings.search.max_failures)
+    if isinstance(oracle, SupernetOracle):
+        _learn(oracle, task, run, seed, quiet)
     rounds = _rounds_writer(run, oracle, name, seed)
     best: list[float] = []
     with progress(limits.trials, f"{name}, seed {seed}", quiet=quiet) as tell:
@@ -128,8 +142,22 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
             name=name,
             seed=seed,
             listener=Listener(finished, failed),
+            prepare=task.prepare,
         )
         tuner.run()
+
+
+def _learn(oracle: "SupernetOracle", task: "Task", run: Run, seed: int, quiet: bool) -> None:
+    """Runs the relaxed search on each part of the data, or goes on with it, and hands the oracle what came out."""
+    from tfmedcai.search.relaxed_search import relaxed_search
+    from tfmedcai.tasks.fitting import Keeper
+
+    fit = task.settings.supernet
+    for part in range(task.parts):
+        with progress(fit.epochs, f"supernet, seed {seed}, part {part}", quiet=quiet) as tell:
+            keeper = Keeper(run.relaxed(seed, part), lambda row: tell(" ".join(f"{k} {v:.4g}" for k, v in row.items())))
+            weights = seed * task.parts + part
+            oracle.learn(*relaxed_search(lambda part=part: task.relaxed(seed, part), fit, weights, keeper))
 
 
 def _rounds_writer(run: Run, oracle: Any, name: str, seed: int) -> Callable[[], None]:

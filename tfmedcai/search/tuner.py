@@ -67,6 +67,7 @@ class Tuner:
         name: name of the oracle, in the journal.
         seed: seed, in the journal.
         listener: who is told.
+        prepare: reads the data before the first score; what it raises ends the search instead of failing each trial.
     """
 
     def __init__(
@@ -80,9 +81,10 @@ class Tuner:
         name: str,
         seed: int,
         listener: Listener = Listener(),
+        prepare: Callable[[], object] = lambda: None,
     ):
         self.oracle, self.space, self.evaluate, self.journal = oracle, space, evaluate, journal
-        self.limits, self.name, self.seed, self.listener = limits, name, seed, listener
+        self.limits, self.name, self.seed, self.listener, self.prepare = limits, name, seed, listener, prepare
 
     def run(self) -> list[Row]:
         """Runs trials until enough architectures are scored.
@@ -173,6 +175,7 @@ class Tuner:
         if known is not None:
             row |= {name: known[name] for name in ANSWER} | {"source": "cache"}
         else:
+            self.prepare()
             row |= self._score(row, architecture)
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         return row | {"time": {"seconds": round(time.monotonic() - start, 3), "ended": ended}}

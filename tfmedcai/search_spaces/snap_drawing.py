@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 from matplotlib.path import Path
@@ -10,8 +12,9 @@ from tfmedcai.search_spaces.labelled_box import INK, draw_box, draw_label
 from tfmedcai.search_spaces.layered_layout import Item, Layout, layout
 from tfmedcai.search_spaces.snap_graph import Graph, Node, depths
 
-# Operation -> (label, colour of the box)
-LOOKS = {
+Looks = Mapping[str, tuple[str, str]]  # operation -> (label, colour of the box)
+
+LOOKS: Looks = {
     "out(b-2)": ("output of block b-2", "#e6e6e6"),
     "out(b-1)": ("output of block b-1", "#e6e6e6"),
     "conv1x1": ("Conv 1x1", "#9ecae1"),
@@ -35,13 +38,23 @@ def draw_graph(graph: Graph, axes: Axes) -> None:
         graph: nodes in topological order, the output last.
         axes: empty axes; they get equal scales and lose their frame.
     """
-    nodes = (*graph, Node("output", (len(graph) - 1,)))
+    draw_nodes((*graph, Node("output", (len(graph) - 1,))), LOOKS, axes)
+
+
+def draw_nodes(nodes: Sequence[Node], looks: Looks, axes: Axes) -> None:
+    """Draws any graph of operations, to scale.
+
+    Args:
+        nodes: in topological order.
+        looks: operation -> label and colour of its box.
+        axes: empty axes; they get equal scales and lose their frame.
+    """
     rows = depths(nodes)
     places = layout([node.inputs for node in nodes], rows, WIDTH + 2 * MARGIN, 2 * MARGIN)
     left, right = min(places.x.values()), max(places.x.values())
     pitch = max(PITCH, STEEPNESS * (right - left))
     for item, node in zip(enumerate(rows), nodes, strict=True):
-        _box(axes, node.operation, places.x[item], -pitch * item[1])
+        _box(axes, looks[node.operation], places.x[item], -pitch * item[1])
     for path in _arrows(places, pitch):
         axes.add_patch(FancyArrowPatch(path=path, arrowstyle="-|>", mutation_scale=9, color=INK, linewidth=1.1))
     axes.set_xlim(left - WIDTH / 2 - MARGIN, right + WIDTH / 2 + MARGIN)
@@ -50,8 +63,8 @@ def draw_graph(graph: Graph, axes: Axes) -> None:
     axes.set_axis_off()
 
 
-def _box(axes: Axes, operation: str, x: float, y: float) -> None:
-    label, colour = LOOKS[operation]
+def _box(axes: Axes, look: tuple[str, str], x: float, y: float) -> None:
+    label, colour = look
     draw_box(axes, (x - WIDTH / 2, y - HEIGHT / 2), (WIDTH, HEIGHT), colour)
     draw_label(axes, label, (x, y), TEXT)
 

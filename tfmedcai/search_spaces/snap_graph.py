@@ -86,7 +86,7 @@ def underflows(symbols: Sequence[str]) -> list[int]:
     return places
 
 
-def depths(graph: Graph) -> list[int]:
+def depths(graph: Sequence[Node]) -> list[int]:
     """Returns for every node the number of operations on the longest path to it from an input.
 
     >>> depths(run(["conv3x3"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import numpy as np
@@ -30,6 +30,19 @@ class Architecture(Protocol):
 
 
 A = TypeVar("A", bound=Architecture)
+
+
+class Relaxable(Protocol):
+    """What a space has beside `SearchSpace` if a supernet is registered under its name."""
+
+    def discretise(self, mixtures: Mapping[str, np.ndarray]) -> Architecture:
+        """Returns the architecture nearest to the mixing weights of the supernet.
+
+        Args:
+            mixtures: by the name of an input of the supernet, `(choices, candidates)`, each row a probability
+                distribution. Of equal weights the first counts.
+        """
+        ...
 
 
 class SearchSpace(abc.ABC, Generic[A]):

@@ -1,9 +1,10 @@
 """Fits a network to arrays: one seed, one result, also when it is stopped and resumed between epochs."""
 
 import csv
-import functools
+import importlib
 import json
 import os
+import pkgutil
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +14,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfmedcai import layers
 from tfmedcai.config import Fit
 
 Row = dict[str, float]
 Loss = str | keras.losses.Loss | list[keras.losses.Loss]  # a list has one for each output
-MOMENTUM = 0.9  # of gradient descent
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class Source:
     steps: int
     loss: Loss = "mse"
     measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {}
+
+    def from_step(self, step: int) -> tf.data.Dataset:
+        """Returns the batches from a step on, counted from the first epoch."""
+        return self.batches(step // self.steps).skip(step % self.steps)
 
 
 @dataclass(frozen=True)
@@ -94,20 +99,34 @@ def training_batches(data: Arrays, batch_size: int, seed: int, first_epoch: int 
     return epochs.flat_map(epoch_indices).map(gather, num_parallel_calls=2).prefetch(2)
 
 
+def array_source(
+    data: Arrays, batch_size: int, seed: int, measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {}
+) -> Source:
+    """Returns samples in memory as a source, in an order of its own for each epoch; see `training_batches`."""
+
+    def batches(first_epoch: int) -> tf.data.Dataset:
+        return training_batches(data, batch_size, seed, first_epoch)
+
+    return Source(batches, -(-len(data) // batch_size), measure=measure)
+
+
 def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: Loss = "mse") -> None:
     """Compiles a network with the optimiser and learning-rate course of the settings.
 
     XLA pays on a GPU; on a CPU compiling takes longer than it saves.
     """
-    optimizer = {
-        "adam": keras.optimizers.Adam,
-        "rmsprop": keras.optimizers.RMSprop,
-        "sgd": functools.partial(keras.optimizers.SGD, momentum=MOMENTUM),
-    }[fit.optimizer]
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    model.compile(optimizer(_learning_rate(fit, steps, epochs)), loss=loss, jit_compile=on_gpu)
+    model.compile(_optimizer(fit, _learning_rate(fit, steps, epochs)), loss=loss, jit_compile=on_gpu)
     # Else Keras makes the optimiser's variables in the first step and traces that step twice.
     model.optimizer.build(model.trainable_variables)
+
+
+def _optimizer(fit: Fit, rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
+    if fit.optimizer == "sgd":
+        # Keras shrinks the weights beside the momentum; in the gradient the decay would run through it and grow.
+        decay = fit.weight_decay / (1 - fit.momentum)
+        return keras.optimizers.SGD(rate, momentum=fit.momentum, weight_decay=decay or None)
+    return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer](rate)
 
 
 def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
@@ -152,11 +171,7 @@ def train(
     def measure(model: keras.Model, _: int) -> Row:
         return {} if validation is None else {"validation_loss": mean_squared_error(model, validation)}
 
-    def batches(first_epoch: int) -> tf.data.Dataset:
-        return training_batches(data, fit.batch_size, seed, first_epoch)
-
-    source = Source(batches, -(-len(data) // fit.batch_size), measure=measure)
-    return train_on(build, source, fit, epochs, seed, keeper)
+    return train_on(build, array_source(data, fit.batch_size, seed, measure), fit, epochs, seed, keeper)
 
 
 def train_on(
@@ -238,6 +253,7 @@ def _save(model: keras.Model, rows: list[Row], checkpoint: Path) -> None:
 def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[keras.Model, list[Row]]:
     if checkpoint is None or not checkpoint.exists():
         return build(), []
+    _know_layers()
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             rows = json.loads(archive.read("history.json"))
@@ -252,10 +268,17 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         ValueError: if the file is missing or damaged.
     """
+    _know_layers()
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: cannot load this model: {str(error).splitlines()[0]}") from error
+
+
+def _know_layers() -> None:
+    """Imports the layers of this package, so that Keras finds those that a saved network contains."""
+    for module in pkgutil.iter_modules(layers.__path__, f"{layers.__name__}."):
+        importlib.import_module(module.name)
 
 
 def write_history(path: Path, rows: list[Row]) -> None:

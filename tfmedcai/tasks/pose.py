@@ -22,9 +22,10 @@ from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import Objective
 from tfmedcai.runs import write_whole
 from tfmedcai.search_spaces.space import Architecture
-from tfmedcai.tasks.fitting import Arrays, Keeper, Row, mean_squared_error, train
+from tfmedcai.tasks.fitting import Arrays, Keeper, Row, array_source, mean_squared_error, train
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
-from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.relaxed import Relaxed, halves
+from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network, build_supernet
 
 # A start pose has no tilt and the usual resolution of a C-arm (i3PosNet's evaluation protocol).
 START_TILT, START_RESOLUTION = 0.0, 0.15
@@ -58,6 +59,10 @@ class PoseTask(Task):
             for part, index in chosen.items()
         }
 
+    def prepare(self) -> None:
+        """Reads or simulates the images and cuts the patches."""
+        _ = self.samples
+
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
         pose = self.settings.pose
@@ -70,9 +75,11 @@ class PoseTask(Task):
 
     def network(self, candidate: Candidate, *, search: bool = False) -> keras.Model:
         """From a patch to the normalised virtual landmarks."""
-        shape = (self.geometry.height, self.geometry.width, 1)
-        outputs = 2 * len(self.geometry.landmarks_mm)
-        return build_network(self.settings, candidate, search=search, input_shape=shape, outputs=outputs)
+        return build_network(self.settings, candidate, search=search, **self._ends())
+
+    def _ends(self) -> dict[str, Any]:
+        geometry = self.geometry
+        return {"input_shape": (geometry.height, geometry.width, 1), "outputs": 2 * len(geometry.landmarks_mm)}
 
     def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """-log10 of the mean squared error of the normalised landmarks on the model-selection images."""
@@ -88,6 +95,13 @@ class PoseTask(Task):
         } | self.costs(model)
         keras.backend.clear_session()
         return metrics
+
+    def relaxed(self, seed: int, part: int = 0) -> Relaxed:
+        """The training images, split between weights and architecture; the others stay unseen."""
+        search = self.settings.supernet
+        one, other = halves(self.samples["training"], self.settings.pose.augmentation, search.share, seed)
+        sources = (array_source(samples, search.batch_size, seed) for samples in (one, other))
+        return Relaxed(lambda: build_supernet(self.settings, **self._ends()), *sources)
 
     def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on the training part; the validation part is watched, never learnt."""

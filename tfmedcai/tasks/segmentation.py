@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmedcai.config import Fit
 from tfmedcai.data.augmentation import Augmentation
 from tfmedcai.data.cases import read_case
 from tfmedcai.data.patches import Sampling, random_patches
@@ -23,18 +22,20 @@ from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Keeper, Row, Source, train_on
+from tfmedcai.tasks.relaxed import Relaxed
 from tfmedcai.tasks.segmentation_data import (
     Prepared,
     case_of,
     channels_of,
     find_cases,
     inner_fold,
+    inputs_in,
     load_cases,
     outer_fold,
     prepare,
     restored,
 )
-from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network, build_supernet
 
 LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
 LAST = 0.2  # part of the epochs over which a score is averaged (MB-NAS, section 2.3)
@@ -58,6 +59,10 @@ class SegmentationTask(Task):
         """All labelled cases."""
         return load_cases(self.settings.segmentation, self.settings.seed)
 
+    def prepare(self) -> None:
+        """Reads or simulates all cases."""
+        _ = self.cases
+
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
         segmentation = self.settings.segmentation
@@ -70,12 +75,12 @@ class SegmentationTask(Task):
 
     def network(self, candidate: Candidate, *, search: bool = False) -> keras.Model:
         """From a normalised slice or patch to the logits of its voxels."""
+        return build_network(self.settings, candidate, search=search, **self._ends())
+
+    def _ends(self) -> dict[str, Any]:
         segmentation = self.settings.segmentation
         shape = (*segmentation.patch, self.channels)
-        outputs = segmentation.outputs()
-        return build_network(
-            self.settings, candidate, search=search, input_shape=shape, outputs=outputs, per_pixel=True
-        )
+        return {"input_shape": shape, "outputs": segmentation.outputs(), "per_pixel": True}
 
     @cached_property
     def channels(self) -> int:
@@ -88,23 +93,15 @@ class SegmentationTask(Task):
 
     def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """Dice of held-back patients, averaged over structures, cases and the last fifth of the epochs."""
-        segmentation = self.settings.segmentation
-        fold = inner_fold(
-            self.cases,
-            self._outer(seed).training,
-            segmentation,
-            part // segmentation.initialisations,
-            self.settings.seed,
-        )
+        training, held_back = self._inner(seed, part)
         first = epochs - max(1, round(LAST * epochs)) + 1
-        held_back = self._chosen(fold.validation)
 
         def measure(model: keras.Model, epoch: int) -> Row:
             return {"validation_dice": self._mean_dice(model, held_back)} if epoch >= first else {}
 
         fit = self.settings.search.fit
         weights = seed * self.parts + part
-        source = self._source(self._chosen(fold.training), fit, weights, measure)
+        source = self._source(training, fit.batch_size, weights, measure)
         model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, weights)
         metrics = {
             self.objective.name: float(np.mean([row["validation_dice"] for row in rows if "validation_dice" in row])),
@@ -113,11 +110,17 @@ class SegmentationTask(Task):
         keras.backend.clear_session()
         return metrics
 
+    def relaxed(self, seed: int, part: int = 0) -> Relaxed:
+        """The patients of a fold, split between weights and architecture as they are between training and score."""
+        batch_size, order = self.settings.supernet.batch_size, seed * self.parts + part
+        sources = (self._source(cases, batch_size, order) for cases in self._inner(seed, part))
+        return Relaxed(lambda: build_supernet(self.settings, **self._ends()), *sources)
+
     def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on all patients that the seed does not hold out."""
         training = self.settings.training
         fit = self.fit_of(candidate)
-        source = self._source(self._chosen(self._outer(seed).training), fit, seed)
+        source = self._source(self._chosen(self._outer(seed).training), fit.batch_size, seed)
         return train_on(lambda: self.network(candidate), source, fit, training.epochs, seed, keeper)
 
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
@@ -189,6 +192,14 @@ class SegmentationTask(Task):
 
         return {"serving_default": entrance(tf.float32), "int16_image": entrance(tf.int16)}
 
+    def inputs_in(self, path: Path) -> list[Path]:
+        """A folder of NIfTI files, or of folders with a file a modality, stands for each of its cases.
+
+        Raises:
+            FileNotFoundError: if the folder has none.
+        """
+        return inputs_in(path, self.settings.segmentation) if path.is_dir() else [path]
+
     def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Segments one case and writes its classes as NIfTI on the grid of its (first) file."""
         segmentation = self.settings.segmentation
@@ -208,18 +219,23 @@ class SegmentationTask(Task):
     def _outer(self, seed: int) -> Any:
         return outer_fold(self.cases, self.settings.segmentation, seed, self.settings.seed)
 
+    def _inner(self, seed: int, part: int) -> tuple[list[Prepared], list[Prepared]]:
+        """Returns the cases that a part of a score is trained on and those that it is measured on."""
+        segmentation, known = self.settings.segmentation, self._chosen(self._outer(seed).training)
+        return inner_fold(known, segmentation, part // segmentation.initialisations, self.settings.seed)
+
     def _chosen(self, ids: Sequence[str]) -> list[Prepared]:
         return [case for case in self.cases if case.id in ids]
 
     def _source(
         self,
         cases: list[Prepared],
-        fit: Fit,
+        batch_size: int,
         seed: int,
         measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {},
     ) -> Source:
         segmentation = self.settings.segmentation
-        sampling = Sampling(segmentation.patch, fit.batch_size, segmentation.foreground, segmentation.per_volume)
+        sampling = Sampling(segmentation.patch, batch_size, segmentation.foreground, segmentation.per_volume)
         images = [case.image for case in cases]
         labels = [case.label for case in cases if case.label is not None]
         augment = _augmentation(segmentation)
@@ -291,7 +307,8 @@ def _augmentation(segmentation: Any) -> Augmentation:
         shift=random.shift,
         # In the plane; of volumes that is the rotation about the third axis.
         rotate_deg=(random.rotate_deg,) if axes == 2 else (0.0, 0.0, random.rotate_deg),
-        flip=(random.flip, *(False,) * (axes - 1)),
+        flip=tuple(axis in random.flip for axis in "xyz"[:axes]),
+        quarter_turns=random.quarter_turns,
         contrast=random.contrast,
         brightness=random.brightness,
     )

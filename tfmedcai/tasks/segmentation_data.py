@@ -1,6 +1,7 @@
 """The volumes of the segmentation task: found on disk or simulated, brought to one grid and scale, split by patient."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from tfmedcai.data.cases import Case, decathlon, nih_pancreas, patient_folders, 
 from tfmedcai.data.folds import Fold, patient_folds
 from tfmedcai.data.intensity import clip, foreground, z_score
 from tfmedcai.data.resampling import reorient, resample, resample_onto, resize
-from tfmedcai.data.volumes import Volume
+from tfmedcai.data.volumes import SUFFIXES, Volume
 from tfmedcai.simulators.organs import OrganScene, simulate
 
 ORIENTATION = "RAS"
@@ -68,10 +69,17 @@ def load_cases(settings: SegmentationSettings, seed: int) -> list[Prepared]:
     """
     if settings.dataset == "simulated":
         return [_simulated(settings, seed, number) for number in range(settings.cases)]
+    declared = tuple(decathlon(settings.folder).labels) if settings.dataset == "decathlon" and settings.folder else None
     prepared = []
     for case in find_cases(settings):
-        image, label = read_case(case, channels_of(case, settings))
+        image, label = read_case(case, channels_of(case, settings), declared)
         prepared.append(prepare(case.id, case.patient, image, label, settings))
+    for number, (name, labels) in enumerate(settings.structures.items(), start=1):
+        if not any(case.truth is not None and (case.truth.array == number).any() for case in prepared):
+            raise ValueError(
+                f"{settings.folder}: no case has the structure {name}, labels {', '.join(map(str, labels))}. "
+                "Correct `segmentation.structures`."
+            )
     return prepared
 
 
@@ -121,12 +129,40 @@ def outer_fold(prepared: list[Prepared], settings: SegmentationSettings, seed: i
 
 
 def inner_fold(
-    prepared: list[Prepared], ids: tuple[str, ...], settings: SegmentationSettings, number: int, data_seed: int
-) -> Fold:
-    """Returns training and validation cases among those that a seed may learn from."""
-    patients = {case.id: case.patient for case in prepared if case.id in ids}
+    prepared: Sequence[Prepared], settings: SegmentationSettings, number: int, data_seed: int
+) -> tuple[list[Prepared], list[Prepared]]:
+    """Splits the cases that a seed may learn from into those of training and those of validation, by patient.
+
+    A single patient is cut across, so that a search is possible with two patients in all. What it then measures is
+    flattered, since the two pieces are of one body; the evaluation, on the other patient, is not.
+
+    Args:
+        prepared: the cases.
+        settings: number of folds.
+        number: which fold.
+        data_seed: seed of the order of the patients.
+    """
+    patients = {case.id: case.patient for case in prepared}
     count = min(max(2, settings.search_folds), len(set(patients.values())))
-    return patient_folds(patients, count, data_seed).folds[number]
+    if count == 1:
+        pieces = [_cut_across(case) for case in prepared]
+        pair = [below for below, _ in pieces], [above for _, above in pieces]
+        return pair[number % 2], pair[1 - number % 2]
+    fold = patient_folds(patients, count, data_seed).folds[number % count]
+    training, validation = ([case for case in prepared if case.id in ids] for ids in (fold.training, fold.validation))
+    return training, validation
+
+
+def _cut_across(case: Prepared) -> tuple[Prepared, Prepared]:
+    """Cuts a labelled case into what lies below and above the middle of its structures."""
+    assert case.label is not None  # noqa: S101 (the cases of a search have labels)
+    slices = np.flatnonzero(case.label.any(axis=(0, 1)))
+    middle = max(1, int(np.median(slices))) if len(slices) else case.image.shape[2] // 2
+    lower, upper = (
+        replace(case, image=case.image[:, :, part], label=case.label[:, :, part])
+        for part in (slice(middle), slice(middle, None))
+    )
+    return lower, upper
 
 
 def _simulated(settings: SegmentationSettings, seed: int, number: int) -> Prepared:
@@ -142,13 +178,32 @@ def _classes(array: np.ndarray, settings: SegmentationSettings) -> np.ndarray:
     return table[array]
 
 
+def inputs_in(folder: Path, settings: SegmentationSettings) -> list[Path]:
+    """Returns the cases in a folder: its NIfTI files, or, with a file a modality, its folders or the folder itself.
+
+    Raises:
+        FileNotFoundError: if there are none.
+    """
+    if not settings.images:
+        found = [path for path in sorted(folder.iterdir()) if path.name.endswith(SUFFIXES) and path.name[0] != "."]
+    elif any(path.name.endswith(SUFFIXES) for path in folder.iterdir()):
+        found = [folder]
+    else:
+        found = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    if not found:
+        raise FileNotFoundError(
+            f"{folder}: nothing to ask about here, no {' or '.join(SUFFIXES)} file. Check the path."
+        )
+    return found
+
+
 def case_of(path: Path, settings: SegmentationSettings) -> Case:
     """Returns a case without a label from what a user names: a NIfTI file, or a folder with a file a modality.
 
     Raises:
         FileNotFoundError: if a modality is missing.
     """
-    if path.is_dir():
+    if path.is_dir() and settings.images:
         found = [candidate for candidate in patient_folders(path.parent, settings.images) if candidate.id == path.name]
         if not found:
             raise FileNotFoundError(f"{path}: must hold {', '.join(settings.images)} as .nii.gz files.")

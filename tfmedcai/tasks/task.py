@@ -18,6 +18,7 @@ from tfmedcai.metrics.complexity import latency_ms, multiply_accumulates
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
+from tfmedcai.tasks.relaxed import Relaxed
 
 Candidate = Architecture | str  # what a search found, or the name of a network made by hand
 OF_ALL = "all_"  # prefix of the arrays of an evaluation that hold a metric of all cases
@@ -71,6 +72,15 @@ class Task(abc.ABC):
         self.settings = settings
 
     @abc.abstractmethod
+    def prepare(self) -> None:
+        """Reads or makes the data, once.
+
+        Raises:
+            ValueError: if a file is damaged or fits not; the message names it.
+            OSError: if files are missing.
+        """
+
+    @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """Returns sizes and sources of the data in words and numbers, without making them."""
 
@@ -96,6 +106,18 @@ class Task(abc.ABC):
             part: which of the `parts` trainings, of which a score is the mean.
         """
 
+    def relaxed(self, seed: int, part: int = 0) -> Relaxed:
+        """Returns the relaxed problem of a supernet search, on samples that candidates are trained on.
+
+        Args:
+            seed: seed of the split into samples of the weights and of the architecture, and of their order.
+            part: which of the `parts` trainings.
+
+        Raises:
+            ValueError: if the task offers none.
+        """
+        raise ValueError(f"the task `{self.name}` offers no relaxed problem, which the oracle `supernet` needs.")
+
     def costs(self, model: keras.Model) -> dict[str, float]:
         """Returns the number of parameters of a candidate and, where it is another one, its second objective."""
         name, costs = self.settings.search.cost, {"parameters": float(model.count_params())}
@@ -113,6 +135,10 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
         """Measures a network that was trained with a seed on the evaluation set, whose subjects it has not seen."""
+
+    def inputs_in(self, path: Path) -> list[Path]:
+        """Returns what `predict_file` is to be asked about where a user names `path`: a folder may hold several."""
+        return [path]
 
     @abc.abstractmethod
     def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,6 +176,25 @@ def make_space(settings: Settings) -> SearchSpace:
     """Returns the search space that the settings name, made with the table of its name."""
     table = getattr(settings, settings.space, None)
     return registry.load("spaces", settings.space)(**(table.model_dump() if table is not None else {}))
+
+
+def build_supernet(
+    settings: Settings, *, input_shape: tuple[int, ...], outputs: int, per_pixel: bool = False
+) -> keras.Model:
+    """Builds the continuous relaxation of the networks that are scored while searching, of the same size.
+
+    Args:
+        settings: names the space; the table of its network gives the size.
+        input_shape: shape of one sample.
+        outputs: number of values to regress, or of classes.
+        per_pixel: answer at every pixel instead of once.
+
+    Raises:
+        ValueError: if no supernet is registered for the space.
+    """
+    size = getattr(settings, registry.load("spaces", settings.space).network).size(search=True)
+    build = registry.load("supernets", settings.space)
+    return build(input_shape=input_shape, outputs=outputs, per_pixel=per_pixel, **size)
 
 
 def build_network(

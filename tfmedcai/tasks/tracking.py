@@ -65,6 +65,10 @@ class TrackingTask(Task):
         tracking = self.settings.tracking
         return Reading(tracking.size, len(tracking.joints), peak(tracking.sigma) / unit_of(tracking))
 
+    def prepare(self) -> None:
+        """Reads or simulates all frames."""
+        _ = self.samples
+
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
         tracking = self.settings.tracking

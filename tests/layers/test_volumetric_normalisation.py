@@ -1,0 +1,75 @@
+"""The fast batch normalisation gives what Keras's gives: outputs, moving averages and gradients."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.layers.gradients import output_and_gradients
+from tfmedcai.layers.volumetric_normalisation import VolumetricNormalisation, activated, volumetric_normalisation
+
+SHAPE = (2, 3, 4, 5, 6)
+
+
+def _pair(**options):
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=6), rng.normal(size=6), rng.normal(size=6), rng.uniform(0.5, 2, 6)]
+    pair = VolumetricNormalisation(momentum=0.9, **options), keras.layers.BatchNormalization(momentum=0.9, **options)
+    for layer in pair:
+        layer.build(SHAPE)
+        layer.set_weights(values[: len(layer.weights)] if len(layer.weights) == 4 else values[2:])
+    return pair
+
+
+def _results(layer, x, training):
+    return [*output_and_gradients(layer, x, training=training), layer.moving_mean, layer.moving_variance]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("options", [{}, {"epsilon": 0.1}, {"scale": False, "center": False}])
+@pytest.mark.parametrize("offset", [0.0, 50.0])
+def test_equals_batch_normalization(training, options, offset):
+    x = tf.constant(np.random.default_rng(1).normal(loc=offset, scale=2, size=SHAPE), tf.float32)
+    ours, expected = (_results(layer, x, training) for layer in _pair(**options))
+    for found, value in zip(ours, expected, strict=True):
+        np.testing.assert_allclose(found, value, rtol=1e-3, atol=2e-4)
+
+
+def test_frozen_layer_keeps_its_averages():
+    ours, expected = _pair()
+    x = tf.constant(np.random.default_rng(1).normal(size=SHAPE), tf.float32)
+    for layer in (ours, expected):
+        layer.trainable = False
+    np.testing.assert_allclose(ours(x, training=True), expected(x, training=True), rtol=1e-5)
+    np.testing.assert_array_equal(ours.moving_mean, expected.moving_mean)
+
+
+def test_second_derivatives_are_refused():
+    layer, _ = _pair()
+    x = tf.ones(SHAPE)
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            y = layer(x, training=True) ** 2
+        first = inner.gradient(y, x)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        outer.gradient(first, x)
+
+
+def test_half_precision_is_computed_in_single():
+    layer = VolumetricNormalisation(dtype="mixed_float16")
+    x = tf.constant(np.random.default_rng(0).normal(300, 20, size=SHAPE), tf.float16)
+    y = layer(x, training=True)
+    assert y.dtype == "float16"
+    assert np.std(y) == pytest.approx(1, abs=0.02)
+
+
+def test_names_and_saving(tmp_path):
+    x = keras.Input(SHAPE[1:])
+    model = keras.Model(x, activated(volumetric_normalisation(x, "first"), "second"))
+    assert [layer.name for layer in model.layers[1:]] == ["first", "second_bn", "second_relu"]
+    assert model.get_layer("first").momentum == 0.9
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    assert isinstance(loaded.get_layer("first"), VolumetricNormalisation)

@@ -1,0 +1,143 @@
+"""Convolution of volumes that lie in memory plane by plane, made of products and convolutions of planes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+Tensor = keras.KerasTensor
+
+# Below this number of voxels, moving the kernel into another form costs more than that form saves.
+FEW_VOXELS = 256
+# Taps of a kernel become output channels as long as these are at most so many times the input channels: of the taps
+# down a plane, and of those along it, which leave no convolution but a product.
+MOST_DOWN, MOST_ALONG = 4, 2.5
+
+
+@keras.saving.register_keras_serializable("tfmedcai")
+class VolumetricConvolution(layers.Conv3D):
+    """`keras.layers.Conv3D` with the same weights and results, several times as fast in a training step on a CPU.
+
+    The first of the three axes of a kernel runs across the planes. A kernel of one voxel is a product of matrices. One
+    that goes straight across convolves columns. One with extents in the plane convolves planes as a batch of images,
+    after its taps across have become output channels, the results of which are added with a shift; so have its taps
+    down and along the plane, if there are few. The gradient of such a sum is given by hand, since TensorFlow's own
+    pads every part. Strides across planes, dilation, groups and volumes of few voxels are left to Conv3D.
+
+    Input: `(batch, depth, height, width, channels)` with fixed sizes but for the batch.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolves; see `keras.layers.Conv3D`."""
+        sizes, edges, strides = inputs.shape[1:4], self.kernel_size, self.strides
+        same = self.padding == "same" and self.data_format == "channels_last" and None not in sizes
+        if not same or self.groups > 1 or set(self.dilation_rate) != {1} or strides[0] > 1:
+            return super().convolution_op(inputs, kernel)
+        if set(edges) | set(strides) == {1}:
+            return _product(inputs, kernel)
+        if set(edges) == {1} and strides == (1, 2, 2) and not (sizes[1] % 2 or sizes[2] % 2):
+            return _product(_every_second(inputs), kernel)
+        if math.prod(sizes) < FEW_VOXELS:
+            return super().convolution_op(inputs, kernel)
+        odd = all(edge % 2 and edge // 2 < extent for edge, extent in zip(edges, sizes, strict=True))
+        if odd and set(strides) == {1}:
+            return _columns(inputs, kernel) if edges[1:] == (1, 1) else _folded(inputs, kernel)
+        if edges[0] == 1:
+            return _planes(inputs, ops.reshape(kernel, kernel.shape[1:]), strides[1:])
+        return super().convolution_op(inputs, kernel)
+
+
+def volumetric_convolution(
+    x: Tensor, filters: int, size: tuple[int, int, int], name: str, strides: tuple[int, int, int] = (1, 1, 1)
+) -> Tensor:
+    """Applies a convolution without bias, padding "same", weights drawn after He.
+
+    Args:
+        x: `(batch, depth, height, width, channels)`.
+        filters: number of output channels.
+        size: edges of the kernel across planes, down and along a plane [voxel].
+        name: name of the layer.
+        strides: steps in the same order [voxel].
+
+    Returns:
+        `(batch, depth / stride, height / stride, width / stride, filters)`.
+
+    >>> volumetric_convolution(keras.Input((4, 8, 8, 2)), 6, (1, 3, 3), "conv", strides=(1, 2, 2)).shape
+    (None, 4, 4, 4, 6)
+    """
+    return VolumetricConvolution(
+        filters, size, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
+    )(x)
+
+
+def _product(x: Any, kernel: Any) -> Any:
+    return ops.matmul(x, ops.reshape(kernel, kernel.shape[3:]))
+
+
+def _every_second(x: Any) -> Any:
+    """Keeps every second row and column; the gradient of a split is a concatenation, that of a stride is slow."""
+    _, depth, height, width, channels = x.shape
+    rows = ops.split(ops.reshape(x, (-1, 2 * width * channels)), 2, axis=1)[0]
+    columns = ops.split(ops.reshape(rows, (-1, 2 * channels)), 2, axis=1)[0]
+    return ops.reshape(columns, (-1, depth, height // 2, width // 2, channels))
+
+
+def _planes(x: Any, kernel: Any, strides: tuple[int, int] = (1, 1)) -> Any:
+    planes = ops.reshape(x, (-1, *x.shape[2:]))
+    planes = ops.conv(planes, kernel, strides=strides, padding="same", data_format="channels_last")
+    return ops.reshape(planes, (-1, x.shape[1], *planes.shape[1:]))
+
+
+def _columns(x: Any, kernel: Any) -> Any:
+    columns = ops.reshape(x, (-1, x.shape[1], x.shape[2] * x.shape[3], x.shape[4]))
+    kernel = ops.reshape(kernel, (kernel.shape[0], 1, *kernel.shape[3:]))
+    columns = ops.conv(columns, kernel, padding="same", data_format="channels_last")
+    return ops.reshape(columns, (-1, *x.shape[1:4], kernel.shape[-1]))
+
+
+def _folded(x: Any, kernel: Any) -> Any:
+    *size, channels, filters = kernel.shape
+    folded = [0] if size[0] > 1 else []
+    for axis, most in ((1, MOST_DOWN), (2, MOST_ALONG)):
+        if math.prod(size[: axis + 1]) * filters > most * channels:
+            break
+        folded.append(axis)
+    kept = [axis for axis in range(3) if axis not in folded]
+    kernel = ops.transpose(kernel, (*kept, 3, *reversed(folded), 4))
+    if 2 in folded:
+        parts = ops.matmul(x, ops.reshape(kernel, (channels, -1)))
+    else:
+        plane = (1 if 1 in folded else size[1], size[2])
+        parts = _planes(x, ops.reshape(kernel, (*plane, channels, -1)))
+    for axis in reversed(folded):
+        parts = _shifted_sum(size[axis], axis + 1)(parts)
+    return parts
+
+
+def _shifted_sum(count: int, axis: int) -> Any:
+    """Returns the function that adds `count` groups of channels, each shifted along an axis by its place."""
+    shifts = [count // 2 - place for place in range(count)]
+
+    @ops.custom_gradient
+    def shifted_sum(groups: Any) -> Any:
+        parts = ops.split(groups, count, axis=-1)
+        total = parts[count // 2]
+        for part, by in zip(parts, shifts, strict=True):
+            total = total + _shifted(part, by, axis) if by else total
+        return total, lambda upstream: ops.concatenate([_shifted(upstream, -by, axis) for by in shifts], axis=-1)
+
+    return shifted_sum if count > 1 else lambda groups: groups
+
+
+def _shifted(x: Any, by: int, axis: int) -> Any:
+    """Moves values along an axis by `by` places to the back and fills with zeros."""
+    if by == 0:
+        return x
+    before = (slice(None),) * axis
+    empty = ops.zeros_like(x[(*before, slice(abs(by)))])
+    if by > 0:
+        return ops.concatenate([empty, x[(*before, slice(x.shape[axis] - by))]], axis=axis)
+    return ops.concatenate([x[(*before, slice(-by, None))], empty], axis=axis)

@@ -53,7 +53,7 @@ def serving(runs: int, _: Peers) -> Iterator[Case]:
             feeds = {entrance.inputs["image"].name: image["image"]}
             fetches = [entrance.outputs["maps"].name]
             count = 5 * runs if name == "resnet50" else 100 * runs
-            alone, _ = _latencies([functools.partial(servable.run, feeds, fetches)], count)
+            alone = _latencies([functools.partial(servable.run, feeds, fetches)], count)[0]
             servable.close()
             for options in ([], ["--enable_batching"]):
                 for clients in (1, 8):

@@ -15,6 +15,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    model_validator,
 )
 
 from tfmedcai import registry
@@ -124,6 +125,88 @@ class SegmentationSettings(Table):
         return 1 if len(self.structures) == 1 else 1 + len(self.structures)
 
 
+class FrameAugmentationSettings(Table):
+    """Random changes of frames, masks and joints together (CSL, section 3)."""
+
+    rotate_deg: float = Field(default=5.0, ge=0, le=180, description="most rotation [deg]")
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(1.0, 1.2), description="least and most factor, before a part of the size is cut out"
+    )
+    gamma: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.9, 1.1), description="least and most exponent")
+    colour: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.8, 1.2), description="factor of each colour")
+    flip: bool = Field(default=False, description="flip half of the frames left to right")
+
+
+class TrackingSettings(Table):
+    """Data and protocol of the tracking of instruments in video."""
+
+    dataset: Literal["simulated", "retinal", "laparoscopy", "endovis", "plain"] = Field(
+        default="simulated", description="layout of the data set, or simulated video"
+    )
+    folder: Path | None = Field(default=None, description="folder of a data set on disk")
+    place: Literal["retina", "abdomen"] = Field(default="retina", description="what the simulator shows")
+    sequences: PositiveInt = Field(default=6, description="videos that the simulator makes")
+    frames: PositiveInt = Field(default=60, description="frames of each of them")
+    step: PositiveInt = Field(default=5, description="simulated frames between two that are kept")
+    size: tuple[PositiveInt, PositiveInt] = Field(
+        default=(480, 480), description="height and width that frames are brought to for the network [px]"
+    )
+    joints: tuple[str, ...] = Field(default=("tip_1", "tip_2", "joint"), min_length=1, description="what is tracked")
+    mirrored: tuple[tuple[str, str], ...] = Field(
+        default=(), description="joints that change names in a mirror image, the left and the right instrument's, say"
+    )
+    structures: dict[str, tuple[PositiveInt, ...]] = Field(
+        default={"instrument": (1, 2)},
+        description="name of each class and the labels that make it up (drawn masks: 1 shaft, 2 jaws); {}: no classes",
+    )
+    shaft_px: float = Field(
+        default=0.0, ge=0, description="width of a shaft, where masks are made from joints; 0: none"
+    )
+    jaw_px: float = Field(default=0.0, ge=0, description="width of a jaw, where masks are made from joints; 0: none")
+    sigma: PositiveFloat = Field(default=5.0, description="standard deviation of a heatmap [px of the map]")
+    stride: Literal[1, 2] = Field(default=2, description="px of the image in one of the maps")
+    heatmap_weight: PositiveFloat = Field(default=1.0, description="lambda_H, of heatmaps against classes")
+    point_weight: PositiveFloat = Field(default=1.0, description="lambda_L, of coordinates against classes")
+    augmentation: FrameAugmentationSettings = FrameAugmentationSettings()
+    split: Literal["half", "sequence", "group"] = Field(
+        default="half",
+        description="evaluated on: the second half of every sequence, or for seed s the s-th sequence or surgery",
+    )
+    held_back: float = Field(
+        default=0.25, gt=0, lt=1, description="last part of each sequence that the search scores candidates on"
+    )
+    confidence: float = Field(default=0.25, ge=0, le=1, description="below this a joint counts as not there")
+    threshold_px: PositiveFloat = Field(
+        default=20.0, description="distance of the threshold score, in a frame of 480 px height [px]"
+    )
+    kbb_alpha: PositiveFloat = Field(default=0.15, description="distance of the KBB score, in sizes of the instrument")
+    kbb_size: Literal["joints", "mask"] = Field(
+        default="joints", description="whose box is the size of the instrument in the KBB score"
+    )
+
+    def labels(self) -> dict[int, int]:
+        """Returns which class each label of a mask is: 1 for those of the first structure, and so on."""
+        classes = enumerate(self.structures.values(), start=1)
+        return {label: number for number, labels in classes for label in labels}
+
+    def classes(self) -> int:
+        """Returns the number of logits of a pixel: one more than structures, or none without any."""
+        return 1 + len(self.structures) if self.structures else 0
+
+    def swaps(self) -> tuple[tuple[int, int], ...]:
+        """Returns the pairs of `mirrored` as places in `joints`."""
+        return tuple((self.joints.index(a), self.joints.index(b)) for a, b in self.mirrored)
+
+    @model_validator(mode="after")
+    def _known_joints(self) -> Self:
+        unknown = {name for pair in self.mirrored for name in pair} - set(self.joints)
+        if unknown or len(set(self.joints)) < len(self.joints):
+            raise ValueError(
+                f"`joints` must be names, each once, and `mirrored` some of them; got {self.joints} and {self.mirrored}"
+            )
+        return self
+
+
 class SnapSettings(Table):
     """The SNAP language."""
 
@@ -190,6 +273,27 @@ class UNetSettings(Table):
     def size(self, *, search: bool) -> dict[str, Any]:
         """Returns `filters`, `depth` and `head`, the same while searching and at full size."""
         return self.model_dump()
+
+
+class CslDecoderSettings(Table):
+    """The space of decoders of CSL."""
+
+    widths: tuple[PositiveInt, ...] = Field(default=(50, 100, 200), description="channels of a doubling [%]")
+    kernel_sizes: tuple[PositiveInt, ...] = Field(default=(3, 5), description="edges of its kernels [px]")
+
+
+class CslSettings(Table):
+    """CSL, SL and L: the encoder."""
+
+    filters: PositiveInt = Field(default=64, description="channels of the first stage; all others grow with it")
+    search_filters: PositiveInt = Field(default=64, description="the same, while searching")
+    backbone: Literal["resnet50", "vgg13"] = Field(default="resnet50", description="encoder")
+    weights: Path | None = Field(default=None, description="file of the published ResNet-50, for 64 filters")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns `filters`, `backbone` and `weights`, while searching or at full size."""
+        filters = self.search_filters if search else self.filters
+        return {"filters": filters, "backbone": self.backbone, "weights": self.weights}
 
 
 class DartsNetSettings(Table):
@@ -367,12 +471,19 @@ class Settings(Table):
     seeds: PositiveInt = Field(default=1, description="repetitions with seed, seed + 1, ...")
     pose: PoseSettings = PoseSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
+    tracking: TrackingSettings = TrackingSettings()
     snap: SnapSettings = SnapSettings()
     snapnet: SnapNetSettings = SnapNetSettings()
     mixed_block: MixedBlockSettings = MixedBlockSettings()
     mixed_block_net: MixedBlockNetSettings = MixedBlockNetSettings()
     unet: UNetSettings = UNetSettings()
     resunet: UNetSettings = UNetSettings()
+    csl_decoder: CslDecoderSettings = CslDecoderSettings()
+    csl_net: CslSettings = CslSettings()
+    csl: CslSettings = CslSettings()
+    csl_without_skips: CslSettings = CslSettings()
+    sl: CslSettings = CslSettings()
+    l_net: CslSettings = CslSettings()
     darts_net: DartsNetSettings = DartsNetSettings()
     volumetric_net: VolumetricNetSettings = VolumetricNetSettings()
     volumetric_mix: VolumetricNetSettings = VolumetricNetSettings()
@@ -402,6 +513,7 @@ class Settings(Table):
 
     def smoke(self) -> Self:
         """Returns the same settings at the smallest size that still goes the whole way."""
+        small_csl = {"filters": 4, "search_filters": 4, "backbone": "vgg13", "weights": None}
         return self.updated(
             {
                 "seeds": 1,
@@ -426,6 +538,12 @@ class Settings(Table):
                 "mixed_block_net": {"filters": 4, "search_filters": 4},
                 "unet": {"filters": 4, "depth": 2},
                 "resunet": {"filters": 4, "depth": 2},
+                "tracking": {"sequences": 2, "frames": 6, "size": (64, 64), "sigma": 2.0},
+                "csl_net": small_csl,
+                "csl": small_csl,
+                "csl_without_skips": small_csl,
+                "sl": small_csl,
+                "l_net": small_csl,
                 "darts_net": {"filters": 4, "cells": 2, "search_filters": 4, "search_cells": 2},
                 "volumetric_net": {"filters": 4, "search_filters": 4},
                 "volumetric_mix": {"filters": 4, "search_filters": 4},

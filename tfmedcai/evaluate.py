@@ -76,13 +76,16 @@ def table(evaluations: Iterable[dict[str, Any]]) -> list[str]:
     ]
     lines.append(f"{'':65}" + len(metrics) * f"  {'mean +- std':>17} {'median':>8} {'p95':>8} {'seed std':>8}")
     for (model, group), seeds in groups.items():
-        cells = "".join(_cell([seed["groups"][group][metric] for seed in seeds]) for metric in metrics)
+        results = [seed["groups"][group] for seed in seeds]
+        cells = "".join(_cell([result[metric] for result in results if metric in result]) for metric in metrics)
         weights, work = (mean_of(seeds, name) for name in ("parameters", "multiply_accumulates"))
         lines.append(f"{model:24} {weights:>10.0f} {work / 1e6:>8.1f} {group:14} {len(seeds):>5}{cells}")
     return lines
 
 
 def _cell(seeds: list[dict[str, float]]) -> str:
+    if not seeds:  # a metric of other groups
+        return " " * 46
     mean, std, median, p95 = (np.mean([seed[name] for seed in seeds]) for name in ("mean", "std", "median", "p95"))
     between = np.std([seed["mean"] for seed in seeds], ddof=1) if len(seeds) > 1 else float("nan")
     return f"  {mean:7.3f} +- {std:6.3f} {median:8.3f} {p95:8.3f} {between:8.3f}"

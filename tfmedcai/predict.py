@@ -12,14 +12,15 @@ from tfmedcai.runs import open_run
 
 @dataclass(frozen=True)
 class PredictOptions(SettingsOptions):
-    """Ask the best trained network of a run about one or several images or volumes."""
+    """Ask the best trained network of a run about one or several images, volumes or videos."""
 
     run: Path = Path("runs")
     """run folder with trained networks"""
     image: tuple[Path, ...] = ()
-    """radiographs (PNG, 16-bit PNG, NumPy array, DICOM); volumes (NIfTI, or a folder of files or patients)"""
+    """radiographs (PNG, 16-bit PNG, NumPy array, DICOM); volumes (NIfTI, or a folder of files or patients); videos,
+    folders of pictures or one picture"""
     output: Path | None = None
-    """folder for pictures and volumes; that of the run's predictions by default"""
+    """folder for pictures, volumes and videos; that of the run's predictions by default"""
     pose: tuple[float, ...] = ()
     """task pose: rough pose: x [px], y [px], forward angle [deg], and, where known, tilt [deg], resolution [mm/px]"""
     iterations: int = 3

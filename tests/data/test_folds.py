@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfmedcai.data.folds import Fold, PatientFolds, folds_by_subject, patient_folds, split
+from tfmedcai.data.folds import (
+    Fold,
+    PatientFolds,
+    folds_by_subject,
+    half_split,
+    leave_one_out,
+    patient_folds,
+    split,
+)
 
 
 @given(count=st.integers(10, 500), seed=st.integers(0, 10))
@@ -100,3 +108,21 @@ def test_folds_that_are_not_there(tmp_path):
         PatientFolds.read(tmp_path / "none.json", {})
     with pytest.raises(ValueError, match="Every case"):
         PatientFolds({"a": "a"}, (Fold(("a",), ("b",)),), 0)
+
+
+def test_half_of_every_sequence_comes_before_the_other():
+    rng = np.random.default_rng(0)
+    sequences, numbers = rng.choice(["a", "b", "c"], 60), rng.permutation(60)
+    training, test = half_split(sequences, numbers)
+    assert sorted([*training, *test]) == list(range(60))
+    for name in "abc":
+        first, second = (numbers[part][sequences[part] == name] for part in (training, test))
+        assert first.max() < second.min() and 0 <= len(second) - len(first) <= 1
+
+
+def test_each_group_is_left_out_once():
+    groups = ["s2", "s1", "s2", "s3"]
+    assert [test.tolist() for _, test in leave_one_out(groups)] == [[1], [0, 2], [3]]
+    assert all(not set(training) & set(test) for training, test in leave_one_out(groups))
+    with pytest.raises(ValueError, match="2 or more names"):
+        leave_one_out(["a", "a"])

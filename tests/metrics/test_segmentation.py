@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from tfmedcai.metrics.segmentation import METRICS, dice, mask_metrics, structure_table, summarise
+from tfmedcai.metrics.segmentation import (
+    METRICS,
+    dice,
+    mask_metrics,
+    precision_and_recall,
+    structure_table,
+    summarise,
+)
 
 SPACING = (1.0, 1.0, 2.0)
 
@@ -18,6 +25,14 @@ def test_dice_of_masks_that_share_nothing_or_all():
     assert dice([1, 0], [0, 1]) == 0.0
     assert dice([1, 3], [2, 1]) == 1.0
     assert np.isnan(dice([0, 0], [0, 0]))
+
+
+def test_precision_and_recall_of_empty_masks():
+    assert precision_and_recall([1, 1, 1, 0], [0, 1, 1, 0]) == (2 / 3, 1.0)
+    assert precision_and_recall([1, 0], [0, 1]) == (0.0, 0.0)
+    assert np.isnan(precision_and_recall([0, 0], [0, 0])).all()
+    with pytest.raises(ValueError, match="bring both onto one grid"):
+        precision_and_recall([1], [1, 0])
 
 
 def test_structures_are_made_of_labels():

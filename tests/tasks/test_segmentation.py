@@ -10,9 +10,10 @@ import tensorflow as tf
 
 from tfmedcai.config import Settings
 from tfmedcai.data.volumes import read_volume
+from tfmedcai.metrics.statistics import summary_of
 from tfmedcai.search_spaces.mixed_block import MixedBlockSpace
 from tfmedcai.tasks.fitting import Keeper
-from tfmedcai.tasks.segmentation import SegmentationTask, summary_of
+from tfmedcai.tasks.segmentation import SegmentationTask
 from tfmedcai.tasks.segmentation_data import normalised
 
 PATIENTS = 4

@@ -82,6 +82,53 @@ def folds_by_subject(
     return [(np.flatnonzero(~test), np.flatnonzero(test)) for test in tests]
 
 
+def half_split(sequences: Sequence[str], numbers: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Splits every sequence of a video in its middle: the first halves are for training, the second for test.
+
+    Args:
+        sequences: `(n,)` name of the sequence of each frame.
+        numbers: `(n,)` its place in time.
+
+    Returns:
+        Indices of frames, `(m,)` int64, sorted: training and test.
+
+    Reference:
+        Rieke et al., MICCAI 2015; Laina, Rieke et al., CSL, MICCAI 2017, section 3.2.
+
+    >>> [part.tolist() for part in half_split(["a", "a", "b", "a"], [7, 3, 1, 5])]
+    [[1], [0, 2, 3]]
+    """
+    names, times = np.asarray(sequences), np.asarray(numbers)
+    first = []
+    for name in np.unique(names):
+        own = np.flatnonzero(names == name)
+        first += own[np.argsort(times[own], kind="stable")][: len(own) // 2].tolist()
+    training = np.sort(np.array(first, np.int64))
+    return training, np.setdiff1d(np.arange(len(names)), training)
+
+
+def leave_one_out(groups: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Makes a fold for each group, a sequence or a surgery, that is then left out of training.
+
+    Args:
+        groups: `(n,)` name of the group of each frame.
+
+    Returns:
+        In the order of the names, (training, test): indices of frames, `(m,)` int64, sorted.
+
+    Raises:
+        ValueError: if there are not two groups or more.
+
+    >>> [test.tolist() for _, test in leave_one_out(["b", "a", "b"])]
+    [[1], [0, 2]]
+    """
+    members = np.asarray(groups)
+    names = np.unique(members)
+    if len(names) < 2:
+        raise ValueError(f"`groups` must have 2 or more names to leave one out. Received {names.tolist()}.")
+    return [(np.flatnonzero(members != name), np.flatnonzero(members == name)) for name in names]
+
+
 @dataclass(frozen=True)
 class Fold:
     """One fold of a cross-validation: ids of cases, sorted.

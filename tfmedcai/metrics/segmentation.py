@@ -30,14 +30,38 @@ def dice(prediction: ArrayLike, truth: ArrayLike) -> float:
     >>> dice([1, 1, 0, 0], [0, 1, 1, 1])
     0.4
     """
+    common, predicted, true = _counts(prediction, truth)
+    return 2 * common / (predicted + true) if predicted + true else float("nan")
+
+
+def precision_and_recall(prediction: ArrayLike, truth: ArrayLike) -> tuple[float, float]:
+    """Measures which part of what is predicted is true, and which part of what is true is predicted.
+
+    Args:
+        prediction: any shape, non-zero inside.
+        truth: of the same shape.
+
+    Returns:
+        Each from 0 to 1; NaN where nothing is predicted, or nothing is there.
+
+    Raises:
+        ValueError: if the shapes differ.
+
+    >>> precision_and_recall([1, 1, 0, 0], [0, 1, 1, 1])
+    (0.5, 0.3333333333333333)
+    """
+    common, predicted, true = _counts(prediction, truth)
+    return common / predicted if predicted else float("nan"), common / true if true else float("nan")
+
+
+def _counts(prediction: ArrayLike, truth: ArrayLike) -> tuple[int, int, int]:
     first, second = (np.asarray(mask) != 0 for mask in (prediction, truth))
     if first.shape != second.shape:
         raise ValueError(
             f"`prediction` and `truth` must have the same shape. Received {first.shape} and {second.shape}: "
             "bring both onto one grid."
         )
-    total = np.count_nonzero(first) + np.count_nonzero(second)
-    return float(2 * np.count_nonzero(first & second) / total) if total else float("nan")
+    return int(np.count_nonzero(first & second)), int(np.count_nonzero(first)), int(np.count_nonzero(second))
 
 
 def mask_metrics(

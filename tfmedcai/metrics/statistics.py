@@ -1,4 +1,4 @@
-"""Whether methods differ: Friedman's test over all, Wilcoxon's for each pair, corrected by Holm's method."""
+"""Summaries over cases, and whether methods differ: Friedman's test, Wilcoxon's for each pair, Holm's correction."""
 
 from __future__ import annotations
 
@@ -9,6 +9,35 @@ from typing import Any
 import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
+
+
+def summary_of(values: ArrayLike) -> dict[str, float | int]:
+    """Summarises a metric over cases; infinite and undefined values are counted apart, not averaged.
+
+    Args:
+        values: `(n,)` one value a case; inf: failed, NaN: nothing to measure.
+
+    Returns:
+        "mean", "std" (of the population), "min", "max", "median" and "p95" of the finite values, "n" of them, and how
+        many others are "infinite" and "absent".
+
+    >>> summary_of([1.0, 3.0, float("inf")])["mean"]
+    2.0
+    """
+    all_values = np.asarray(values, float)
+    finite = all_values[np.isfinite(all_values)]
+    found = finite if len(finite) else np.array([np.nan])
+    return {
+        "mean": float(found.mean()),
+        "std": float(found.std()),
+        "min": float(found.min()),
+        "max": float(found.max()),
+        "median": float(np.median(found)),
+        "p95": float(np.quantile(found, 0.95)),
+        "n": len(finite),
+        "infinite": int(np.isinf(all_values).sum()),
+        "absent": int(np.isnan(all_values).sum()),
+    }
 
 
 def compare_methods(values: Mapping[str, ArrayLike], significance: float = 0.05) -> dict[str, Any]:

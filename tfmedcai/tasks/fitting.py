@@ -18,6 +18,7 @@ from tfmedcai import layers
 from tfmedcai.config import Fit
 
 Row = dict[str, float]
+Loss = str | keras.losses.Loss | list[keras.losses.Loss]  # a list has one for each output
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ class Source:
     Attributes:
         batches: first epoch -> endless data set of inputs and targets; what comes depends on the epoch alone.
         steps: batches in an epoch.
-        loss: a Keras loss or its name.
+        loss: a Keras loss or its name; a list with one for each output of the network.
         measure: network and number of the epoch, from 1 -> what is reported of samples that are held back.
     """
 
     batches: Callable[[int], tf.data.Dataset]
     steps: int
-    loss: str | keras.losses.Loss = "mse"
+    loss: Loss = "mse"
     measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {}
 
     def from_step(self, step: int) -> tf.data.Dataset:
@@ -109,7 +110,7 @@ def array_source(
     return Source(batches, -(-len(data) // batch_size), measure=measure)
 
 
-def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: str | keras.losses.Loss = "mse") -> None:
+def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: Loss = "mse") -> None:
     """Compiles a network with the optimiser and learning-rate course of the settings.
 
     XLA pays on a GPU; on a CPU compiling takes longer than it saves.

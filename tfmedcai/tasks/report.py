@@ -15,7 +15,7 @@ from tfmedcai.reports.pages import RunData, search_report
 from tfmedcai.reports.summary import best_trial
 from tfmedcai.runs import ModelFolder, Run, read_json, write_whole
 from tfmedcai.tasks.fitting import read_history
-from tfmedcai.tasks.task import OF_ALL, make_space
+from tfmedcai.tasks.task import OF_ALL, make_space, make_task
 
 
 def write_run_report(run: Run, settings: Settings) -> None:
@@ -43,7 +43,7 @@ def write_progress(run: Run, settings: Settings, trials: Any) -> None:
 def run_data(run: Run, settings: Settings) -> RunData:
     """Reads everything that a report shows from a run folder."""
     trials = Journal(run.trials).read()
-    task = load("tasks", settings.task)
+    task = make_task(settings)
     objective = task.objective
     best = best_trial(trials, objective, settings.oracle)
     space = make_space(settings)

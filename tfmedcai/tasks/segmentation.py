@@ -16,6 +16,7 @@ from tfmedcai.data.volumes import write_volume
 from tfmedcai.inference.sliding_window import Windows, sliding_window
 from tfmedcai.losses.segmentation import CrossEntropy, DiceCrossEntropy, SoftDice
 from tfmedcai.metrics.segmentation import METRICS, dice, structure_table
+from tfmedcai.metrics.statistics import summary_of
 from tfmedcai.reports.contours import contours
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
@@ -281,24 +282,6 @@ class SegmentationTask(Task):
             values += [dice(classes == number, case.label == number) for number in numbers]
         found = [value for value in values if np.isfinite(value)]
         return float(np.mean(found)) if found else 0.0
-
-
-def summary_of(values: Sequence[float]) -> dict[str, float | int]:
-    """Summarises a metric over cases; infinite and undefined values are counted apart, not averaged."""
-    all_values = np.asarray(values, float)
-    finite = all_values[np.isfinite(all_values)]
-    found = finite if len(finite) else np.array([np.nan])
-    return {
-        "mean": float(found.mean()),
-        "std": float(found.std()),
-        "min": float(found.min()),
-        "max": float(found.max()),
-        "median": float(np.median(found)),
-        "p95": float(np.quantile(found, 0.95)),
-        "n": len(finite),
-        "infinite": int(np.isinf(all_values).sum()),
-        "absent": int(np.isnan(all_values).sum()),
-    }
 
 
 def _patient(image: tf.Tensor) -> tf.Tensor:

@@ -1,6 +1,7 @@
 """What a search, a training, an export and a report need from a task."""
 
 import abc
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +205,7 @@ def build_network(
     input_shape: tuple[int | None, ...],
     outputs: int,
     per_pixel: bool = False,
+    **asked: Any,
 ) -> keras.Model:
     """Builds the network that belongs to the architecture's space, or the one made by hand.
 
@@ -214,6 +216,8 @@ def build_network(
         input_shape: shape of one sample.
         outputs: number of values to regress, or of logits of a pixel.
         per_pixel: whether the network gives logits for every pixel instead of one vector.
+        asked: what a network is told besides, where its signature has a name for it: how many of the values of a pixel
+            are landmarks, say.
 
     Raises:
         ValueError: if the network cannot be built so, for example for pixels.
@@ -225,4 +229,7 @@ def build_network(
     table = getattr(settings, name, None)
     size = {} if table is None else table.size(search=search)
     network = registry.load("networks", name)
+    known = inspect.signature(network).parameters
+    open_ended = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    size |= {name: value for name, value in asked.items() if open_ended or name in known}
     return network(*found, input_shape=input_shape, outputs=outputs, per_pixel=per_pixel, **size)

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def serving(runs: int, _: Peers) -> Iterator[Case]:
             feeds = {entrance.inputs["image"].name: image["image"]}
             fetches = [entrance.outputs["maps"].name]
             count = 5 * runs if name == "resnet50" else 100 * runs
-            alone, _ = _latencies([functools.partial(servable.run, feeds, fetches)], count)
+            alone = _latencies([functools.partial(servable.run, feeds, fetches)], count)[0]
             servable.close()
             for options in ([], ["--enable_batching"]):
                 for clients in (1, 8):
@@ -65,20 +66,26 @@ def _served(folder: Path, image: dict[str, Any], clients: int, count: int, alone
     """Starts a server of its own for one case and measures it; ratio is the part of the time that the graph takes."""
     from tfmedcai.serving.client import Client
 
-    command = [sys.executable, "-m", "tfmedcai.serving", "serve", "--port", "0", "--model_name", folder.name]
-    with subprocess.Popen(
-        [*command, "--model_base_path", str(folder), *options], stdout=subprocess.PIPE, text=True
-    ) as server:
-        address = (server.stdout.readline() if server.stdout else "").split()[5].rstrip(",")
+    with server_of(folder, options) as address:
         open_clients = [Client(address) for _ in range(clients)]
         asks = [lambda client=client: client.predict(folder.name, image) for client in open_clients]
         median, rate = _latencies(asks, count)
         for client in open_clients:
             client.close()
-        server.terminate()
     case = ":".join([folder.name, f"{clients}_clients", *(option.removeprefix("--") for option in options)])
     more = {"peer": "in process", "peer_s": round(alone, 6), "ratio": round(alone / median, 3)}
     return line(case, median, **more, requests_per_second=round(rate, 1))
+
+
+@contextmanager
+def server_of(folder: Path, options: Sequence[str] = ()) -> Iterator[str]:
+    """Runs a server of one model, whose folder it is, and yields its address."""
+    command = [sys.executable, "-m", "tfmedcai.serving", "serve", "--port", "0", "--model_name", folder.name]
+    with subprocess.Popen(
+        [*command, "--model_base_path", str(folder), *options], stdout=subprocess.PIPE, text=True
+    ) as server:
+        yield (server.stdout.readline() if server.stdout else "").split()[5].rstrip(",")
+        server.terminate()
 
 
 def _latencies(asks: list[Callable[[], object]], count: int) -> tuple[float, float]:

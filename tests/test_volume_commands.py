@@ -66,6 +66,7 @@ def test_networks_stand_side_by_side(run, capsys):
     assert all(evaluation["cases"] == found[0]["cases"] for evaluation in found)
     assert all(evaluation["multiply_accumulates"] > 0 for evaluation in found)
     printed = capsys.readouterr().out
+    assert json.loads(run.split.read_text())["folds"][0]["validation"] == found[0]["cases"]
     assert "hd95 [mm]" in printed and "surface dice" in printed
 
 

@@ -37,6 +37,7 @@ def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
     from tfmedcai.tasks.task import make_task
 
     task = make_task(options.settings)
+    task.keep_split(run.split)
     evaluations = [_evaluate_one(task, folder) for folder in folders]
     values = paired(case_values(run), seeds_hold_out=task.seeds_hold_out)
     print("\n".join([*table(evaluations), *comparison_lines(values)]))

@@ -134,6 +134,11 @@ class Run:
         return self.folder / "rounds.jsonl"
 
     @property
+    def split(self) -> Path:
+        """Which subjects each seed holds out."""
+        return self.folder / "folds.json"
+
+    @property
     def oracles(self) -> Path:
         """What oracles keep between rounds."""
         return self.folder / "oracles"

@@ -73,6 +73,7 @@ def train(options: TrainOptions) -> Run:
     else:
         raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
     task = make_task(settings)
+    task.keep_split(run.split)
     for job in [job for job in _jobs(task, run, options.architecture) if _is_open(job.folder, options)]:
         _train_one(task, job, options)
     return run

@@ -7,7 +7,7 @@ from PIL import Image
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 
-from tfmedcai.serving.values import read_input, to_json
+from tfmedcai.serving.values import VolumeInput, read_input, to_json, write_outputs
 
 
 def info(dtype: int, *sizes: int) -> TensorInfo:
@@ -80,3 +80,23 @@ def test_volumes_become_channels_with_the_axes_of_the_patient(tmp_path):
     name, volume = read_input(f"image={tmp_path / 't1.nii.gz'},{tmp_path / 't2.nii.gz'}", {"image": info})
     assert (name, volume.shape, volume.dtype) == ("image", (2, 3, 4, 2), np.float32)
     np.testing.assert_array_equal(volume[..., 0], array[::-1])
+
+
+def test_answers_about_a_volume_are_written_on_its_grid(tmp_path):
+    affine = np.array([[0, 2.0, 0, 5], [-1.5, 0, 0, 7], [0, 0, 3.0, -4], [0, 0, 0, 1]])  # first axis to the back
+    nib.save(nib.Nifti1Image(np.zeros((5, 4, 3), np.int16), affine), tmp_path / "flair.nii.gz")
+    volume = VolumeInput.among(["number=3", f"image={tmp_path / 'flair.nii.gz'},other.nii.gz"])
+    np.testing.assert_allclose(volume.spacing, [2.0, 1.5, 3.0])
+    classes = np.zeros((4, 5, 3), np.uint8)
+    classes[1, 0, 2] = 1  # second to the right, last to the back, top
+    outputs = {"classes": classes, "score": np.float32([0.5]), "names": np.array([b"a"], object)}
+    written = write_outputs(outputs, tmp_path / "answers", volume)
+    assert {name: path.name for name, path in written.items()} == {
+        "classes": "classes.nii.gz", "names": "names.npy", "score": "score.npy",
+    }  # fmt: skip
+    answer = nib.load(written["classes"])
+    np.testing.assert_allclose(answer.affine, affine)
+    assert np.argwhere(answer.get_fdata()).tolist() == [[4, 1, 2]]
+    assert np.load(written["score"]).tolist() == [0.5]
+    assert VolumeInput.among(["image=a.png", "number=2"]) is None
+    assert set(write_outputs({"score": np.float32([1.0])}, tmp_path / "more", None)) == {"score"}

@@ -1,6 +1,7 @@
 """The segmentation task on small volumes that are written and read as NIfTI."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
@@ -9,12 +10,13 @@ import pytest
 import tensorflow as tf
 
 from tfmedcai.config import Settings
+from tfmedcai.data.resampling import reorient
 from tfmedcai.data.volumes import read_volume
 from tfmedcai.metrics.statistics import summary_of
 from tfmedcai.search_spaces.mixed_block import MixedBlockSpace
 from tfmedcai.tasks.fitting import Keeper
 from tfmedcai.tasks.segmentation import SegmentationTask
-from tfmedcai.tasks.segmentation_data import normalised
+from tfmedcai.tasks.segmentation_data import normalised, restored
 
 PATIENTS = 4
 UNCHANGED = {"scale": (1, 1), "shift": 0, "rotate_deg": 0, "flip": (), "brightness": 0}
@@ -72,6 +74,22 @@ def test_no_patient_is_learnt_from_and_judged_on(task):
         assert not set(outer.training) & set(outer.validation)
     assert set(task._outer(0).validation) | set(task._outer(1).validation) == {case.id for case in task.cases}
     assert task._outer(2) == task._outer(0)
+
+
+def test_who_was_held_out_stays_so(folder, tmp_path):
+    first = SegmentationTask(settings(folder))
+    first.keep_split(tmp_path / "folds.json")
+    written = json.loads((tmp_path / "folds.json").read_text())
+    assert [fold["validation"] for fold in written["folds"]] == [list(first._outer(seed).validation) for seed in (0, 1)]
+    written["folds"].reverse()
+    (tmp_path / "folds.json").write_text(json.dumps(written))
+    second = SegmentationTask(settings(folder))
+    second.keep_split(tmp_path / "folds.json")
+    assert second._outer(0) == first._outer(1)
+    shutil.copytree(folder, tmp_path / "grown")
+    shutil.copytree(folder / "patient0", tmp_path / "grown" / "patient9")
+    with pytest.raises(ValueError, match="patient9 is new or gone"):
+        SegmentationTask(settings(tmp_path / "grown")).keep_split(tmp_path / "folds.json")
 
 
 def test_the_search_never_sees_the_patients_of_the_evaluation(task, monkeypatch):
@@ -166,6 +184,23 @@ def test_the_served_graph_takes_raw_values_and_gives_the_same_classes(task, trai
     expected = task._segmenter(trained[0])(case.image)
     assert np.mean(served["classes"].numpy() != expected) < 0.01  # half precision of the training images
     assert set(signature.meaning) == {"image", "classes", "probabilities"}
+
+
+@pytest.mark.parametrize("changes", [{"resized": (16, 16, 0)}, {"spacing": (1.5, 1.5, 3.0)}])
+def test_the_served_graph_answers_on_the_grid_it_is_asked_on(folder, trained, changes):
+    task = SegmentationTask(settings(folder, **changes))
+    case, model = task.cases[0], trained[0]
+    assert case.image.shape[:3] != case.source.array.shape[:3]
+    signature = task.signatures(model)["serving_default"]
+    given = {"image": tf.constant(reorient(case.source, "RAS").array, tf.float32)}
+    if "spacing" in changes:
+        given["spacing"] = tf.constant([1.0, 1.0, 2.0])
+    assert set(given) == set(signature.inputs)
+    served = tf.function(signature.function)(**given)
+    assert served["probabilities"].shape == (20, 22, 6, 1)
+    expected = reorient(restored(task._segmenter(model)(case.image), case), "RAS").array
+    assert expected.any()
+    assert np.mean(served["classes"].numpy() != expected) < 0.02  # half precision of the training images
 
 
 @pytest.mark.parametrize("changes", [{}, {"window": (0.0, 120.0)}, {"window": (0.0, 120.0), "inside_patient": False}])

@@ -130,6 +130,10 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
             )
             tell(f"{row['architecture']}: {score} ({row['source']}); best {top:.4g}")
 
+        def prepare() -> None:
+            task.prepare()
+            task.keep_split(run.split)
+
         def failed(trial: str, text: str) -> None:
             write_whole(run.failure(trial), lambda path: path.write_text(text))
 
@@ -142,7 +146,7 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
             name=name,
             seed=seed,
             listener=Listener(finished, failed),
-            prepare=task.prepare,
+            prepare=prepare,
         )
         tuner.run()
 

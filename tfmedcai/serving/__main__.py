@@ -49,7 +49,7 @@ class Serve(ServerOptions):
 
 @dataclass(frozen=True)
 class Ask:
-    """Asks a server for one prediction and prints the outputs as JSON."""
+    """Asks a server for one prediction and prints the outputs as JSON, or the files that they were written to."""
 
     model: str
     """name of the model"""
@@ -64,6 +64,8 @@ class Ask:
     """what to ask for"""
     version: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """version of the model; the newest by default"""
+    output: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """write the outputs here instead of printing them: a volume for a volume, as NIfTI on its grid, others as .npy"""
     timeout: float = 60.0
     """seconds to wait"""
     ssl_authority: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
@@ -148,14 +150,14 @@ def serve(verb: Serve) -> None:
 
 
 def ask(verb: Ask) -> None:
-    """Prints the outputs of one prediction as JSON; bytes as `{"b64": ...}`, as TensorFlow Serving's REST does.
+    """Prints the outputs of one prediction as JSON, bytes as `{"b64": ...}` as TensorFlow Serving does, or writes them.
 
     Raises:
         ValueError: if an input cannot be read, or the server refuses the request.
     """
     from tfmedcai.serving.client import Client
     from tfmedcai.serving.tls import channel_credentials
-    from tfmedcai.serving.values import read_input, to_json
+    from tfmedcai.serving.values import VolumeInput, read_input, to_json, write_outputs
 
     credentials = None
     if verb.ssl_authority or verb.ssl_certificate or verb.ssl_key:
@@ -166,8 +168,14 @@ def ask(verb: Ask) -> None:
             raise ValueError(f"`signature` must be one of {sorted(signatures)}. Received {verb.signature!r}.")
         expected = signatures[verb.signature].inputs
         inputs = dict(read_input(text, expected) for text in verb.input)
+        volume = VolumeInput.among(verb.input)
+        if volume is not None and "spacing" in expected:
+            inputs.setdefault("spacing", volume.spacing)
         outputs = client.predict(verb.model, inputs, verb.signature, verb.version, verb.timeout)
-    print(json.dumps({name: to_json(array) for name, array in sorted(outputs.items())}))
+    if verb.output is None:
+        print(json.dumps({name: to_json(array) for name, array in sorted(outputs.items())}))
+    else:
+        print(json.dumps({name: str(path) for name, path in write_outputs(outputs, verb.output, volume).items()}))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Inputs as people write them, files and numbers, to the arrays that a signature expects, and arrays to JSON."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from PIL import Image
@@ -12,7 +14,8 @@ from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
 from tfmedcai.data.images import read_image
 from tfmedcai.data.resampling import reorient, stack
 from tfmedcai.data.volumes import SUFFIXES as VOLUMES
-from tfmedcai.data.volumes import read_channels
+from tfmedcai.data.volumes import Volume, read_channels, write_volume
+from tfmedcai.runs import write_whole
 from tfmedcai.serving.tensors import WIRE
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
@@ -59,6 +62,70 @@ def read_input(text: str, expected: Mapping[str, TensorInfo]) -> tuple[str, np.n
     return name, _with_axes(numbers.astype(dtype), info)
 
 
+@dataclass(frozen=True)
+class VolumeInput:
+    """The first volume file among the inputs: answers are written on its grid.
+
+    Attributes:
+        sent: with the axes of the patient, as a server gets it.
+        orientation: of the file.
+    """
+
+    sent: Volume
+    orientation: str
+
+    @classmethod
+    def among(cls, texts: Iterable[str]) -> Self | None:
+        """Finds it; None if no input is a volume.
+
+        Args:
+            texts: as `read_input` takes them.
+        """
+        values = [text.partition("=")[2].split(",")[0] for text in texts]
+        found = next((value for value in values if value.endswith(VOLUMES)), None)
+        volume = None if found is None else read_channels(found, 1)
+        return None if volume is None else cls(reorient(volume), volume.orientation)
+
+    @property
+    def spacing(self) -> np.ndarray:
+        """`(3,)` float32, mm along x, y and z of what a server is sent."""
+        return np.array(self.sent.spacing, np.float32)
+
+    def fits(self, array: np.ndarray) -> bool:
+        """Says whether an output has a value for each voxel."""
+        return array.dtype.kind in "iuf" and array.shape[:3] == self.sent.array.shape[:3]
+
+    def write(self, path: Path, array: np.ndarray) -> None:
+        """Writes an output `(x, y, z)` or `(x, y, z, channels)` as NIfTI on the grid of the file."""
+        write_volume(path, reorient(self.sent.holding(array), self.orientation))
+
+
+def write_outputs(outputs: Mapping[str, np.ndarray], folder: Path, volume: VolumeInput | None) -> dict[str, Path]:
+    """Writes what a server answered.
+
+    Args:
+        outputs: name -> array.
+        folder: where; it is made.
+        volume: the volume that was asked about, if there was one.
+
+    Returns:
+        Name -> file: NIfTI for what has a value for each voxel of the volume, else .npy.
+
+    Raises:
+        ValueError: if the place cannot be written to.
+    """
+    written = {}
+    for name, array in sorted(outputs.items()):
+        if volume is not None and volume.fits(array):
+            written[name] = folder / f"{name}.nii.gz"
+            volume.write(written[name], array)
+        else:
+            written[name] = folder / f"{name}.npy"
+            plain = array.astype(str) if array.dtype == object else array
+            write_whole(written[name], lambda path, plain=plain: np.save(path, plain))
+    return written
+
+
 def to_json(array: np.ndarray) -> object:
     """Returns nested lists of numbers, or of `{"b64": ...}` for bytes.
 
@@ -87,7 +154,7 @@ def _picture(path: Path, dtype: np.dtype, info: TensorInfo) -> np.ndarray:
 
 def _volume(value: str, info: TensorInfo) -> np.ndarray:
     """Reads a volume `(x, y, z)`, or several as channels on the first grid, axes along the patient."""
-    volume = reorient(stack([read_channels(path, 1) for path in value.split(",")]), "RAS")
+    volume = reorient(stack([read_channels(path, 1) for path in value.split(",")]))
     return volume.array if len(info.tensor_shape.dim) > 3 else volume.array[..., 0]
 
 

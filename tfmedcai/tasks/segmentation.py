@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from tfmedcai.data.augmentation import Augmentation
 from tfmedcai.data.cases import read_case
+from tfmedcai.data.folds import Fold, PatientFolds, patient_folds
 from tfmedcai.data.patches import Sampling, random_patches
 from tfmedcai.data.volumes import write_volume
+from tfmedcai.inference.regridding import regridded
 from tfmedcai.inference.sliding_window import Windows, sliding_window
 from tfmedcai.losses.segmentation import CrossEntropy, DiceCrossEntropy, SoftDice
 from tfmedcai.metrics.segmentation import METRICS, dice, structure_table
@@ -31,13 +33,14 @@ from tfmedcai.tasks.segmentation_data import (
     inner_fold,
     inputs_in,
     load_cases,
-    outer_fold,
+    patients_of,
     prepare,
     restored,
 )
 from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network, build_supernet
 
 LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
+OUTPUTS = ("classes", "probabilities")
 LAST = 0.2  # part of the epochs over which a score is averaged (MB-NAS, section 2.3)
 
 
@@ -58,6 +61,19 @@ class SegmentationTask(Task):
     def cases(self) -> list[Prepared]:
         """All labelled cases."""
         return load_cases(self.settings.segmentation, self.settings.seed)
+
+    @cached_property
+    def folds(self) -> PatientFolds:
+        """The parts of the patients; seed s holds out part s."""
+        segmentation = self.settings.segmentation
+        return patient_folds(patients_of(self.cases), segmentation.folds, self.settings.seed)
+
+    def keep_split(self, path: Path) -> None:
+        """Writes the parts of the patients, or reads them: who was held out stays so, whatever joins the folder."""
+        if path.exists():
+            self.folds = PatientFolds.read(path, patients_of(self.cases))
+        else:
+            self.folds.write(path)
 
     def prepare(self) -> None:
         """Reads or simulates all cases."""
@@ -170,25 +186,33 @@ class SegmentationTask(Task):
         size = (*segmentation.patch, 4)[:3]
         names = ", ".join(f"{number} {name}" for number, name in enumerate(segmentation.structures, start=1))
         meaning = {
-            "image": "(x, y, z, channels) grey values as in the files, x to the right, y to the front, z to the head"
-            + (f", voxels of {segmentation.spacing} mm (0: any)" if any(segmentation.spacing) else ""),
+            "image": "(x, y, z, channels) grey values as in the files, x to the right, y to the front, z to the head",
+            "spacing": "(3,) size of a voxel along x, y, z [mm]",
             "classes": f"(x, y, z) 0 background, {names}",
             "probabilities": "(x, y, z, classes) of each class"
             if segmentation.outputs() > 1
             else "(x, y, z, 1) of the structure",
         }
         grey = np.random.default_rng(0).integers(-200, 300, size=(*size, self.channels))
+        spaced = any(segmentation.spacing)
+
+        def answer(image: tf.Tensor, spacing: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+            finite = tf.debugging.assert_all_finite(
+                tf.cast(image, tf.float32), "`image` has values that are not numbers"
+            )
+            on_grid, factor = self._on_grid(finite, spacing)
+            probabilities = self._probabilities(model, self._normalised(on_grid))
+            back = tf.shape(image)[:3], 1 / factor
+            classes = regridded(_decided(probabilities)[..., tf.newaxis], *back, nearest=True)[..., 0]
+            return {"classes": classes, "probabilities": regridded(probabilities, *back)}
 
         def entrance(dtype: tf.DType) -> Signature:
-            def answer(image: tf.Tensor) -> dict[str, tf.Tensor]:
-                finite = tf.debugging.assert_all_finite(
-                    tf.cast(image, tf.float32), "`image` has values that are not numbers"
-                )
-                probabilities = self._probabilities(model, self._normalised(finite))
-                return {"classes": _decided(probabilities), "probabilities": probabilities}
-
             inputs = {"image": tf.TensorSpec((None, None, None, self.channels), dtype, name="image")}
-            return Signature(answer, inputs, {"image": grey.astype(dtype.as_numpy_dtype)}, meaning)
+            example = {"image": grey.astype(dtype.as_numpy_dtype)}
+            if spaced:
+                inputs["spacing"] = tf.TensorSpec((3,), tf.float32, name="spacing")
+                example["spacing"] = np.array([step or 1.0 for step in segmentation.spacing], np.float32)
+            return Signature(answer, inputs, example, {name: meaning[name] for name in (*inputs, *OUTPUTS)})
 
         return {"serving_default": entrance(tf.float32), "int16_image": entrance(tf.int16)}
 
@@ -216,8 +240,8 @@ class SegmentationTask(Task):
         }
         return {"image": str(path), "classes": str(target), "millilitres": millilitres}
 
-    def _outer(self, seed: int) -> Any:
-        return outer_fold(self.cases, self.settings.segmentation, seed, self.settings.seed)
+    def _outer(self, seed: int) -> Fold:
+        return self.folds.folds[seed % len(self.folds.folds)]
 
     def _inner(self, seed: int, part: int) -> tuple[list[Prepared], list[Prepared]]:
         """Returns the cases that a part of a score is trained on and those that it is measured on."""
@@ -259,6 +283,20 @@ class SegmentationTask(Task):
         return sliding_window(
             lambda batch: activation(model(batch, training=False)), image, segmentation.outputs(), windows
         )
+
+    def _on_grid(self, image: tf.Tensor, spacing: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
+        """What `prepare` makes of spacing and shape, in the graph; and the size of its voxels in those of the image."""
+        segmentation, factor = self.settings.segmentation, tf.ones(3)
+        if spacing is not None:
+            factor = tf.where(tf.constant(segmentation.spacing) > 0, segmentation.spacing / spacing, 1.0)
+            shape = tf.maximum(tf.round(tf.cast(tf.shape(image)[:3], tf.float32) / factor), 1.0)
+            image = regridded(image, tf.cast(shape, tf.int32), factor)
+        if any(segmentation.resized):
+            now = tf.shape(image)[:3]
+            wanted = tf.where(tf.constant(segmentation.resized) > 0, segmentation.resized, now)
+            image = regridded(image, wanted)
+            factor *= tf.cast(now / wanted, tf.float32)
+        return image, factor
 
     def _normalised(self, image: tf.Tensor) -> tf.Tensor:
         """What `segmentation_data.normalised` does, in the graph."""

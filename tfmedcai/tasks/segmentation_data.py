@@ -8,7 +8,7 @@ import numpy as np
 
 from tfmedcai.config import SegmentationSettings
 from tfmedcai.data.cases import Case, decathlon, nih_pancreas, patient_folders, plain_folder, read_case
-from tfmedcai.data.folds import Fold, patient_folds
+from tfmedcai.data.folds import patient_folds
 from tfmedcai.data.intensity import clip, foreground, z_score
 from tfmedcai.data.resampling import reorient, resample, resample_onto, resize
 from tfmedcai.data.volumes import SUFFIXES, Volume
@@ -122,10 +122,9 @@ def restored(classes: np.ndarray, prepared: Prepared) -> Volume:
     return resample_onto(answer, prepared.source, "nearest")
 
 
-def outer_fold(prepared: list[Prepared], settings: SegmentationSettings, seed: int, data_seed: int) -> Fold:
-    """Returns training and held-out cases: seed s holds out part s of the patients."""
-    patients = {case.id: case.patient for case in prepared}
-    return patient_folds(patients, settings.folds, data_seed).folds[seed % settings.folds]
+def patients_of(prepared: Sequence[Prepared]) -> dict[str, str]:
+    """Returns whose each case is: case -> patient."""
+    return {case.id: case.patient for case in prepared}
 
 
 def inner_fold(
@@ -142,7 +141,7 @@ def inner_fold(
         number: which fold.
         data_seed: seed of the order of the patients.
     """
-    patients = {case.id: case.patient for case in prepared}
+    patients = patients_of(prepared)
     count = min(max(2, settings.search_folds), len(set(patients.values())))
     if count == 1:
         pieces = [_cut_across(case) for case in prepared]

@@ -80,6 +80,18 @@ class Task(abc.ABC):
             OSError: if files are missing.
         """
 
+    def keep_split(self, path: Path) -> None:  # noqa: B027 (most tasks keep nothing)
+        """Writes which subjects each seed holds out, or keeps to what is written.
+
+        Nothing is kept by a task whose split does not depend on what lies in a folder.
+
+        Args:
+            path: a file of the run.
+
+        Raises:
+            ValueError: if it was written for other subjects; the message names it.
+        """
+
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """Returns sizes and sources of the data in words and numbers, without making them."""

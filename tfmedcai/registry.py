@@ -43,10 +43,10 @@ def check(kind: str, name: str) -> None:
     Raises:
         ValueError: if no installed package registers the name.
 
-    >>> check("oracles", "latnet")
+    >>> check("oracles", "latnet")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    ValueError: `latnet` is not one of the oracles: bayesian, hyperband, latent, local, random. Did you mean `latent`?
+    ValueError: `latnet` is not one of the oracles: bayesian, hyperband, latent, ... Did you mean `latent`?
     """
     known = names(kind)
     if name not in known:

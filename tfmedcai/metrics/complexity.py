@@ -105,7 +105,7 @@ def training_memory(model: keras.Model, batch_size: int, optimizer_slots: int = 
         raise ValueError(f"`batch_size` must be at least 1. Received {batch_size}.")
     nodes = list(_calls(model, recomputed=False))
     kept, sizes = _kept(nodes)
-    inner = [_kept(list(_calls(node.operation))) for node in nodes if _recomputes(node.operation)]
+    inner = [_kept(list(_calls(node.operation, nested=True))) for node in nodes if _recomputes(node.operation)]
     kept += max((within for within, _ in inner), default=0)
     sizes += [size for _, within in inner for size in within]
     activations = int(WORKSPACE * batch_size * (kept + sum(sorted(sizes)[-2:])))
@@ -138,8 +138,11 @@ def _elements(tensor: keras.KerasTensor) -> int:
     return math.prod(tensor.shape[1:])
 
 
-def _calls(model: keras.Model, *, recomputed: bool = True) -> Iterator[Any]:
-    """Yields one node for every call of a layer, those of nested models included, of recomputed ones if wanted."""
+def _calls(model: keras.Model, *, recomputed: bool = True, nested: bool = False) -> Iterator[Any]:
+    """Yields one node for every call of a layer, those of nested models included, of recomputed ones if wanted.
+
+    The inputs of nested models come as well: they stand for what they are called with, which may be read inside.
+    """
     graph = getattr(model, "_functional", model)  # a Sequential keeps its graph one level down
     if not hasattr(graph, "_nodes_by_depth"):  # Keras has no public way to list the calls of shared layers
         raise ValueError(
@@ -149,8 +152,8 @@ def _calls(model: keras.Model, *, recomputed: bool = True) -> Iterator[Any]:
     for nodes in graph._nodes_by_depth.values():
         for node in nodes:
             if isinstance(node.operation, keras.Model) and (recomputed or not _recomputes(node.operation)):
-                yield from _calls(node.operation, recomputed=recomputed)
-            elif not node.is_input:
+                yield from _calls(node.operation, recomputed=recomputed, nested=True)
+            elif nested or not node.is_input:
                 yield node
 
 

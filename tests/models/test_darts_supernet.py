@@ -51,11 +51,11 @@ def test_weights_of_an_edge_reach_its_node_alone():
     # One cell reduces, at a third and at two thirds of one cell.
     cell = keras.Model(network.inputs, network.get_layer("cell0").output)
     image = tf.constant(np.random.default_rng(0).random((2, 6, 6, 1)), tf.float32)
-    before = cell([image, uniform(), uniform()]).numpy().reshape(-1, 4, 2)
+    before = cell([image, uniform(), uniform()]).numpy().reshape(-1, 4, 4)
     for row, (node, _) in enumerate(EDGES):
         changed = uniform().numpy()
         changed[row] = [0.0, 0.0, 0.0, 0.9, 0.1, 0.0, 0.0, 0.0]
-        after = cell([image, uniform(), tf.constant(changed)]).numpy().reshape(-1, 4, 2)
+        after = cell([image, uniform(), tf.constant(changed)]).numpy().reshape(-1, 4, 4)
         differs = [bool(np.abs(before[:, n] - after[:, n]).max() > 1e-6) for n in range(4)]
         assert differs[:node] == [False] * node
         assert differs[node], EDGES[row]

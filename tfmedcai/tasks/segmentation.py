@@ -356,7 +356,7 @@ def _pictured(measured: list[tuple[Prepared, np.ndarray, list[dict[str, Any]]]])
     """Returns the best, median and worst case by mean Dice, each in the slice with most of its structures."""
     means = [float(np.nanmean([row["dice"] for row in rows])) for _, _, rows in measured]
     order = np.argsort(means)[::-1]
-    chosen = {0: "best", len(order) // 2: "median", len(order) - 1: "worst"}
+    chosen = {0: "best", len(order) // 2: "median", len(order) - 1: "worst"} if len(order) > 1 else {0: "only"}
     places = [order[rank] for rank in chosen]
     arrays: dict[str, np.ndarray] = {
         "label": np.array(list(chosen.values())),

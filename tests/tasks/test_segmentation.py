@@ -212,8 +212,12 @@ def test_normalisation_in_the_graph_is_that_of_the_training(folder, changes):
     )
 
 
-def test_several_structures_are_classes(folder):
+def test_several_structures_are_classes_and_one_value_a_patient(folder):
     task = SegmentationTask(settings(folder, structures={"rim": (1,), "core": (2,)}))
+    evaluation = task.evaluate(task.network("unet"), 0)
+    assert len(evaluation.cases["all_dice"]) == 2
+    means = [evaluation.summary["groups"][name]["dice"]["mean"] for name in ("rim", "core")]
+    assert np.mean(evaluation.cases["all_dice"]) == pytest.approx(np.mean(means))
     assert task.network("unet").output_shape == (None, 16, 16, 3)
     assert set(np.unique(task.cases[0].label)) == {0, 1, 2}
 

@@ -162,8 +162,10 @@ class SegmentationTask(Task):
             }
             for name in structures
         }
+        # One value a patient, so that tests between networks do not take two organs of one body for two samples.
         everything = {
-            OF_ALL + metric: np.array([row[metric] for _, _, rows in measured for row in rows]) for metric in METRICS
+            OF_ALL + metric: np.array([_mean_known([row[metric] for row in rows]) for _, _, rows in measured])
+            for metric in METRICS
         }
         report = {"cases": [case.id for case, _, _ in measured], "groups": groups}
         return Evaluation(report, _pictured(measured) | everything)
@@ -330,6 +332,11 @@ def _patient(image: tf.Tensor) -> tf.Tensor:
     background = tf.reduce_mean(tf.sort(tf.reshape(corners, (8, -1)), axis=0)[3:5], axis=0)
     extent = tf.reduce_max(image, (0, 1, 2)) - tf.reduce_min(image, (0, 1, 2))
     return tf.reduce_any(tf.abs(image - background) > 0.01 * extent, -1, keepdims=True)
+
+
+def _mean_known(values: Sequence[float]) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
 
 
 def _decided(probabilities: tf.Tensor) -> tf.Tensor:

@@ -29,7 +29,7 @@ class SettingsOptions:
     settings_file: Annotated[Path | None, tyro.conf.arg(name=SETTINGS_OPTION[2:])] = None
     """TOML file with settings; options given beside it win"""
     smoke: bool = False
-    """shrink all sizes to try the whole way in a minute"""
+    """shrink all sizes to try the whole way in minutes"""
     traceback: bool = False
     """show where an error was raised"""
 

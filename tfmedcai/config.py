@@ -86,6 +86,10 @@ class SegmentationSettings(Table):
     folder: Path | None = Field(default=None, description="folder of a data set on disk")
     images: tuple[str, ...] = Field(default=(), description="patient_folders: name of the file of each modality")
     label: str = Field(default="label", description="patient_folders: name of the file of the labels")
+    patient: str = Field(
+        default="",
+        description="regular expression: its group is the patient in the name of a case; empty: each its own",
+    )
     modality: Literal["ct", "mr"] = Field(default="ct", description="what the simulator makes")
     cases: PositiveInt = Field(default=20, description="volumes that the simulator makes")
     structures: dict[str, tuple[PositiveInt, ...]] = Field(

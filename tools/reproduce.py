@@ -127,9 +127,10 @@ def network_results(claim: str, evaluation: Line) -> Iterator[Line]:
 def network_order(claim: str, run: Run, settings: Settings) -> Iterator[Line]:
     """Yields for each metric the means of the networks over all cases, and the tests between them."""
     from tfmedcai.tasks.report import case_values  # imports TensorFlow, which `main` prepares first
+    from tfmedcai.tasks.task import make_task
 
     seeds = case_values(run)
-    values = paired(seeds, seeds_hold_out=registry.load("tasks", settings.task).seeds_hold_out)
+    values = paired(seeds, seeds_hold_out=make_task(settings).seeds_hold_out)
     for metric, test in rank_tests(values).items():
         of_metric = {network: measured[metric] for network, measured in values.items() if metric in measured}
         means = {network: mean_of_finite(cases) for network, cases in of_metric.items()}

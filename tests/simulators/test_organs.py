@@ -2,9 +2,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from tfmedcai.data.cases import decathlon, read_case
 from tfmedcai.simulators.organ_anatomy import LABELS
-from tfmedcai.simulators.organs import OrganScene, simulate, write_dataset
+from tfmedcai.simulators.organs import OrganScene, simulate
 
 SMALL = OrganScene(size=(64, 52, 32), spacing=(5.2, 5.0, 6.0))
 
@@ -61,18 +60,6 @@ def test_orientation_and_spacing_of_the_files(orientation):
         centres.append(nib.affines.apply_affine(one.affine, voxels))
     np.testing.assert_allclose(*centres, atol=1e-6)
     assert centres[0][0] > 20  # the liver is on the right
-
-
-def test_a_data_set_on_disk(tmp_path):
-    write_dataset(tmp_path / "new", OrganScene(size=(32, 28, 12), spacing=(10.0, 9.0, 14.0)), range(2))
-    found = decathlon(tmp_path / "new")
-    assert found.labels == LABELS and found.modalities == ("CT",)
-    image, label = read_case(found.training[1], labels=found.labels)
-    sample = simulate(OrganScene(size=(32, 28, 12), spacing=(10.0, 9.0, 14.0)), 1)
-    np.testing.assert_array_equal(image.array[..., 0], sample.image)
-    np.testing.assert_array_equal(label.array, sample.label)
-    np.testing.assert_allclose(image.affine, sample.affine)
-    assert image.spacing == pytest.approx((10.0, 9.0, 14.0)) and image.orientation == "LPS"
 
 
 @pytest.mark.parametrize(

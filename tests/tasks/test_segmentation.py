@@ -76,6 +76,14 @@ def test_no_patient_is_learnt_from_and_judged_on(task):
     assert task._outer(2) == task._outer(0)
 
 
+def test_scans_of_one_patient_stay_together(folder, tmp_path):
+    for number, name in enumerate(("anna_1", "anna_2", "bert_1", "bert_2")):
+        shutil.copytree(folder / f"patient{number}", tmp_path / name)
+    task = SegmentationTask(settings(tmp_path, patient=r"([a-z]+)_\d"))
+    held_out = [task._outer(seed).validation for seed in (0, 1)]
+    assert sorted(held_out) == [("anna_1", "anna_2"), ("bert_1", "bert_2")]
+
+
 def test_who_was_held_out_stays_so(folder, tmp_path):
     first = SegmentationTask(settings(folder))
     first.keep_split(tmp_path / "folds.json")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import nibabel as nib
@@ -127,42 +125,6 @@ def simulate(scene: OrganScene, patient: int) -> Simulated:
     )
     image, label = (np.ascontiguousarray(nib.orientations.apply_orientation(part, change)) for part in (image, label))
     return Simulated(image, label, affine @ nib.orientations.inv_ornt_aff(change, scene.size))
-
-
-def write_dataset(folder: str | Path, scene: OrganScene, patients: range | list[int]) -> Path:
-    """Writes patients in the layout of the Medical Segmentation Decathlon.
-
-    Args:
-        folder: gets dataset.json, imagesTr/ and labelsTr/; made if it is not there.
-        scene: the settings.
-        patients: numbers of the patients.
-
-    Returns:
-        The folder.
-    """
-    folder = Path(folder)
-    training = []
-    for part in ("imagesTr", "labelsTr"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    for patient in patients:
-        sample = simulate(scene, patient)
-        names = {part: f"./{part}Tr/organs_{patient:03d}.nii.gz" for part in ("images", "labels")}
-        for part, array in (("images", sample.image), ("labels", sample.label)):
-            volume = nib.Nifti1Image(array, sample.affine)
-            volume.header.set_xyzt_units("mm")
-            nib.save(volume, folder / names[part])
-        training.append({"image": names["images"], "label": names["labels"]})
-    entries = {
-        "name": "simulated organs",
-        "modality": {"0": scene.modality.upper()},
-        "labels": {"0": "background"} | {str(number): name for number, name in LABELS.items()},
-        "numTraining": len(training),
-        "numTest": 0,
-        "training": training,
-        "test": [],
-    }
-    (folder / "dataset.json").write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")
-    return folder
 
 
 def _intensities(rng: np.random.Generator, scene: OrganScene, tissue: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfmedcai.config import SegmentationSettings
-from tfmedcai.data.cases import Case, decathlon, nih_pancreas, patient_folders, plain_folder, read_case
+from tfmedcai.data.cases import Case, decathlon, nih_pancreas, patient_folders, plain_folder, read_case, with_patients
 from tfmedcai.data.folds import patient_folds
 from tfmedcai.data.intensity import clip, foreground, z_score
 from tfmedcai.data.resampling import reorient, resample, resample_onto, resize
@@ -46,19 +46,20 @@ def find_cases(settings: SegmentationSettings) -> list[Case]:
 
     Raises:
         FileNotFoundError: if folder or files are missing.
-        ValueError: if no folder is named.
+        ValueError: if no folder is named, or a name does not tell the patient.
     """
     if settings.folder is None:
         raise ValueError(f"`segmentation.folder` must name the folder of the {settings.dataset} data set.")
     match settings.dataset:
         case "decathlon":
-            return decathlon(settings.folder).training
+            found = decathlon(settings.folder).training
         case "nih_pancreas":
-            return [case for case in nih_pancreas(settings.folder) if case.label is not None]
+            found = [case for case in nih_pancreas(settings.folder) if case.label is not None]
         case "patient_folders":
-            return patient_folders(settings.folder, settings.images, settings.label)
+            found = patient_folders(settings.folder, settings.images, settings.label)
         case _:
-            return plain_folder(settings.folder, max(1, len(settings.images)))
+            found = plain_folder(settings.folder, max(1, len(settings.images)))
+    return with_patients(found, settings.patient) if settings.patient else found
 
 
 def load_cases(settings: SegmentationSettings, seed: int) -> list[Prepared]:

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from tfmedcai import registry
+from tfmedcai import presets, registry
 
 NO_BASELINE = "none"
 RELAXING_ORACLE = "supernet"
@@ -385,8 +385,8 @@ class TrainingSettings(Fit):
     epochs: PositiveInt = Field(default=80, description="epochs of the found network and of those beside it")
     baselines: tuple[str, ...] | None = Field(
         default=None,
-        description="what gets the same data and epochs: hand-made networks, the search's baseline oracle; unset: the "
-        "usual networks of the task",
+        description="what gets the same data and epochs: hand-made networks, presets (in the sizes of these settings), "
+        "the search's baseline oracle; unset: the usual networks of the task",
     )
 
 
@@ -610,7 +610,8 @@ def check_names(settings: Settings) -> None:
     """
     asked = [("tasks", settings.task), ("spaces", settings.space), ("oracles", settings.oracle)]
     asked += [("oracles", settings.search.baseline)]
-    asked += [("networks", name) for name in settings.training.baselines or () if name != settings.search.baseline]
+    known = (settings.search.baseline, *presets.names())
+    asked += [("networks", name) for name in settings.training.baselines or () if name not in known]
     for kind, name in asked:
         if name != NO_BASELINE:
             registry.check(kind, name)

@@ -73,9 +73,10 @@ def table(evaluations: Iterable[dict[str, Any]]) -> list[str]:
     metrics = metrics_of(evaluations)
     lines = [
         f"{'network':24} {'weights':>10} {'MMAC':>8} {'':14} {'seeds':>5}"
-        + "".join(f"  {metric_title(m):^44}" for m in metrics)
+        + "".join(f"  {metric_title(m):^62}" for m in metrics)
     ]
-    lines.append(f"{'':65}" + len(metrics) * f"  {'mean +- std':>17} {'median':>8} {'p95':>8} {'seed std':>8}")
+    names = "".join(f" {name:>8}" for name in ("min", "median", "p95", "max", "seed std"))
+    lines.append(f"{'':65}" + len(metrics) * f"  {'mean +- std':>17}{names}")
     for (model, group), seeds in groups.items():
         results = [seed["groups"][group] for seed in seeds]
         cells = "".join(_cell([result[metric] for result in results if metric in result]) for metric in metrics)
@@ -85,11 +86,13 @@ def table(evaluations: Iterable[dict[str, Any]]) -> list[str]:
 
 
 def _cell(seeds: list[dict[str, float]]) -> str:
+    from tfmedcai.reports.tables import extremes, pooled
+
     if not seeds:  # a metric of other groups
-        return " " * 46
-    mean, std, median, p95 = (np.mean([seed[name] for seed in seeds]) for name in ("mean", "std", "median", "p95"))
+        return " " * 64
+    mean, std = pooled(seeds)
     between = np.std([seed["mean"] for seed in seeds], ddof=1) if len(seeds) > 1 else float("nan")
-    return f"  {mean:7.3f} +- {std:6.3f} {median:8.3f} {p95:8.3f} {between:8.3f}"
+    return f"  {mean:7.3f} +- {std:6.3f}" + "".join(f" {value:8.3f}" for value in (*extremes(seeds), between))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tfmedcai import presets
 from tfmedcai.cli import RUN_OPTION, SettingsOptions, main, progress
+from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
 from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, write_json, write_whole
 
@@ -22,13 +23,14 @@ class Job:
     Attributes:
         folder: where the network is kept.
         candidate: what is trained.
-        oracle: whose best it is; None for a network made by hand and an architecture given as text.
+        origin: the oracle whose best it is, or the preset; None for a network made by hand and an architecture given as
+            text.
         seed: of weights and order, and of what is held out.
     """
 
     folder: ModelFolder
     candidate: "Candidate"
-    oracle: str | None
+    origin: str | None
     seed: int
 
 
@@ -95,14 +97,22 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
         jobs = [Job(run.best(seed), best(settings.oracle, seed), settings.oracle, seed) for seed in seeds]
     asked = settings.training.baselines
     for name in task.baselines if asked is None else asked:
-        searched = name == settings.search.baseline
-        if searched and given is not None:
-            continue  # no search, so there is no other oracle's best
-        jobs += [
-            Job(run.baseline(name, seed), best(name, seed) if searched else name, name if searched else None, seed)
-            for seed in seeds
-        ]
+        if name == settings.search.baseline:
+            if given is None:  # else there was no search, so there is no other oracle's best
+                jobs += [Job(run.baseline(name, seed), best(name, seed), name, seed) for seed in seeds]
+        elif name in presets.names():
+            jobs += [Job(run.baseline(name, seed), _preset(name, settings), name, seed) for seed in seeds]
+        else:
+            jobs += [Job(run.baseline(name, seed), name, None, seed) for seed in seeds]
     return jobs
+
+
+def _preset(name: str, settings: Settings) -> "Candidate":
+    """Returns the architecture of a preset, of whatever space; beside others it is of the size that settings say."""
+    from tfmedcai.tasks.task import make_space
+
+    preset = presets.read(name)
+    return make_space(settings.updated({"space": preset["space"]})).parse(preset["architecture"])
 
 
 def _best_architecture(task: "Task", run: Run, oracle: str, seed: int) -> str:
@@ -133,7 +143,7 @@ def _is_open(folder: ModelFolder, options: TrainOptions) -> bool:
 
 
 def _train_one(task: "Task", job: Job, options: TrainOptions) -> None:
-    from tfmedcai.tasks.fitting import Keeper, write_history
+    from tfmedcai.tasks.fitting import Keeper, without_training, write_history
 
     settings, folder = options.settings, job.folder
     card = {
@@ -148,10 +158,10 @@ def _train_one(task: "Task", job: Job, options: TrainOptions) -> None:
         keeper = Keeper(folder.checkpoint, lambda row: tell(" ".join(f"{k} {v:.5g}" for k, v in row.items())))
         model, rows = task.train(job.candidate, job.seed, keeper)
     write_whole(folder.history, lambda path: write_history(path, rows))
-    network = model.name if job.oracle is None else f"{model.name} ({job.oracle})"
+    network = model.name if job.origin is None else f"{model.name} ({job.origin})"
     size = {"parameters": model.count_params(), "multiply_accumulates": _multiply_accumulates(model)}
     write_json(folder.card, card | {"network": network} | size)
-    write_whole(folder.model, model.save)
+    write_whole(folder.model, without_training(model).save)
     folder.checkpoint.unlink(missing_ok=True)
     print(f"{folder.model}: {network}, {model.count_params()} parameters, {len(rows)} epochs")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfmedcai.layers.fused_normalisation import activated
 from tfmedcai.layers.recomputed import Recomputed
-from tfmedcai.layers.volumetric_normalisation import activated
 
 SHAPE = (2, 4, 8, 8, 3)
 

@@ -1,13 +1,11 @@
 """Tests of the errors of image poses."""
 
-import json
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfmedcai.metrics.pose import axis_errors, pose_errors, summary
+from tfmedcai.metrics.pose import axis_errors, pose_errors
 
 
 def pose(x=0.0, y=0.0, degrees=0.0, tilt=0.0, resolution=0.15):
@@ -30,12 +28,6 @@ def test_tilt_and_depth_do_not_count():
     assert errors["position_error_mm"][0] == errors["angle_error_deg"][0] == 0
 
 
-def test_summary_holds_plain_numbers():
-    table = summary({"position_mm": np.arange(101, dtype=np.float32)})
-    assert table == {"position_mm": {"mean": 50.0, "std": pytest.approx(29.1547595), "median": 50, "p95": 95, "n": 101}}
-    assert json.loads(json.dumps(table)) == table
-
-
 def test_axis_is_compared_with_the_polyline_as_a_line_without_direction():
     along = np.linspace(-40, 40, 9)[:, np.newaxis] * [np.cos(0.5), -np.sin(0.5)]
     polyline = along + [100, 60] + np.array([np.sin(0.5), np.cos(0.5)]) * 3
@@ -55,8 +47,6 @@ def test_axis_crossing_the_polyline_is_a_quarter_of_its_span_away_on_average():
 def test_says_what_is_wrong():
     with pytest.raises(ValueError, match=r"\(n, 5\).*\(1, 2\)"):
         pose_errors([[1, 2]], [pose()])
-    with pytest.raises(ValueError, match="angle_deg"):
-        summary({"angle_deg": []})
     with pytest.raises(ValueError, match=r"shape \(m, 2\)"):
         axis_errors(pose(), [1, 2, 3], 0.1)
     with pytest.raises(ValueError, match="no length"):

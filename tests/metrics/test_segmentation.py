@@ -7,7 +7,6 @@ from tfmedcai.metrics.segmentation import (
     mask_metrics,
     precision_and_recall,
     structure_table,
-    summarise,
 )
 
 SPACING = (1.0, 1.0, 2.0)
@@ -57,21 +56,6 @@ def test_the_convention_is_handed_on():
     prediction, truth = boxes()
     values = [mask_metrics(prediction, truth, SPACING, 0.5, name)["surface_dice"] for name in ("subvoxel", "border")]
     assert values[0] != values[1]
-
-
-def test_summary_says_how_many_cases_it_leaves_out():
-    row = {"surface_dice": 1.0, "hd95_mm": 1.0, "assd_mm": 1.0}
-    rows = [{"structure": "a", "dice": value, **row} for value in (0.2, 0.4, float("nan"))]
-    rows += [{"structure": "b", "dice": float("nan"), **row}]
-    table = summarise(rows)
-    assert table["a"]["dice"] == {
-        "mean": pytest.approx(0.3),
-        "std": pytest.approx(0.1),
-        "n": 2,
-        "infinite": 0,
-        "absent": 1,
-    }
-    assert table["b"]["dice"] == {"mean": None, "std": None, "n": 0, "infinite": 0, "absent": 1}
 
 
 def test_says_what_is_wrong():

@@ -53,7 +53,15 @@ def make_evaluations(seeds=3):
             for count, scale in (("3 iterations", 1.0), ("1 iteration", 1.6)):
                 mm, deg = 0.02 * factor * scale * (1 + 0.1 * seed), 0.6 * factor * scale * (1 + 0.05 * seed)
                 iterations[count] = {
-                    name: {"mean": m, "std": 0.8 * m, "median": 0.8 * m, "p95": 2.5 * m, "n": 1000}
+                    name: {
+                        "mean": m,
+                        "std": 0.8 * m,
+                        "min": 0.0,
+                        "median": 0.8 * m,
+                        "p95": 2.5 * m,
+                        "max": 4 * m,
+                        "n": 1000,
+                    }
                     for name, m in (("position_error_mm", mm), ("angle_error_deg", deg))
                 }
             text = "branch dws3x3 switch conv3x3 merge" if model == "snapnet" else ""

@@ -12,8 +12,10 @@ def statistics(errors):
     return {
         "mean": float(np.mean(errors)),
         "std": float(np.std(errors)),
+        "min": float(np.min(errors)),
         "median": float(np.median(errors)),
         "p95": float(np.quantile(errors, 0.95)),
+        "max": float(np.max(errors)),
         "n": len(errors),
     }
 
@@ -48,10 +50,22 @@ def test_error_table_by_hand():
     (body,) = table.bodies
     assert body.title == "3 iterations"
     ours, theirs = body.rows
-    assert ours == ["ours", 2, "2.500 ± 1.118", "2.500", "3.400", "2.500 ± 0.707", "1.5", "500", "0.25"]
-    assert theirs == ["theirs", 1, "10.000 ± 0.000", "10.000", "10.000", "one seed", None, "2,000", "1"]
+    assert ours == [
+        "ours",
+        2,
+        "2.500 ± 1.118",
+        "1.000",
+        "2.500",
+        "3.400",
+        "4.000",
+        "2.500 ± 0.707",
+        "1.5",
+        "500",
+        "0.25",
+    ]
+    assert theirs == ["theirs", 1, "10.000 ± 0.000", *["10.000"] * 4, "one seed", None, "2,000", "1"]
     assert [len(table.columns)] * 2 == [len(ours), len(theirs)]
-    assert table.groups == [("", 2), ("position error [mm]", 4), ("", 3)]
+    assert table.groups == [("", 2), ("position error [mm]", 6), ("", 3)]
 
 
 def test_error_table_has_a_body_for_each_number_of_iterations(run):

@@ -10,7 +10,15 @@ import pytest
 
 from tfmedcai.config import Fit
 from tfmedcai.models.unet3d import unet3d
-from tfmedcai.tasks.fitting import Arrays, Keeper, compile_for, mean_squared_error, train, training_batches
+from tfmedcai.tasks.fitting import (
+    Arrays,
+    Keeper,
+    compile_for,
+    mean_squared_error,
+    train,
+    training_batches,
+    without_training,
+)
 
 FIT = Fit(batch_size=4, learning_rate=1e-2)
 
@@ -115,3 +123,12 @@ def test_a_network_with_layers_of_this_package_loads_in_a_process_that_never_bui
     program = f"import pathlib; from tfmedcai.tasks.fitting import load_model; load_model(pathlib.Path({str(path)!r}))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, check=True)
+
+
+def test_a_network_without_its_training_loads_in_a_process_without_tfmedcai(data, tmp_path):
+    model, _ = train(build, data, None, FIT, epochs=1, seed=0)
+    model.save(tmp_path / "training.keras")
+    without_training(model).save(tmp_path / "model.keras")
+    assert (tmp_path / "model.keras").stat().st_size < (tmp_path / "training.keras").stat().st_size
+    code = "import keras, sys; keras.saving.load_model(sys.argv[1]); assert 'tfmedcai' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "model.keras")], check=True, cwd=tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfmedcai.layers.convolution import MOMENTUM
+from tfmedcai.layers.fused_normalisation import standardised
 
 Shape = tuple[int | None, ...]
 
@@ -44,25 +44,21 @@ class Standardisation(keras.layers.Layer):
     def call(self, x: Any, factors: Any = None, training: bool = False) -> Any:
         """Returns the standardised `x` `(batch, ..., channels)` times `factors` `(channels,)`, ones by default."""
         x = tf.cast(x, self.compute_dtype)
-        shape = x.shape
-        scale = tf.ones(shape[-1:]) if factors is None else tf.cast(factors, tf.float32)
-        if len(shape) != 4:
-            x = tf.reshape(x, (-1, 1, math.prod(shape[1:-1]), shape[-1]))
-        # Fused, since Keras's own normalisation passes over the maps several times on a CPU.
-        result, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+        channels = x.shape[-1:]
+        result, mean, variance = standardised(
             x,
-            scale,
-            tf.zeros(shape[-1:]),
+            tf.ones(channels) if factors is None else tf.cast(factors, tf.float32),
+            tf.zeros(channels),
             tf.convert_to_tensor(self.moving_mean),
             tf.convert_to_tensor(self.moving_variance),
             epsilon=self.epsilon,
-            is_training=training,
-            exponential_avg_factor=1 - self.momentum if training else 1.0,
+            momentum=self.momentum,
+            training=training,
         )
         if training:
             self.moving_mean.assign(mean)
             self.moving_variance.assign(variance)
-        return result if len(shape) == 4 else tf.reshape(result, (-1, *shape[1:]))
+        return result
 
     def compute_output_shape(self, x_shape: Shape, factors_shape: Shape | None = None) -> Shape:
         """The shape of the input."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from tfmedcai.layers.fused_normalisation import activated, fused_normalisation
 from tfmedcai.layers.volumetric_convolution import volumetric_convolution
-from tfmedcai.layers.volumetric_normalisation import activated, volumetric_normalisation
 
 Tensor = keras.KerasTensor
 Size = tuple[int, int, int]
@@ -58,7 +58,7 @@ def expanded(x: Tensor, kernel: str, name: str) -> Tensor:
     filters = x.shape[-1]
     x = activated(volumetric_convolution(x, filters, first, f"{name}_x"), f"{name}_x")
     x = volumetric_convolution(x, EXPANSION * filters, second, f"{name}_y")
-    return volumetric_normalisation(x, f"{name}_y_bn")
+    return fused_normalisation(x, f"{name}_y_bn")
 
 
 def shortcut(x: Tensor, filters: int, name: str) -> Tensor:
@@ -74,9 +74,7 @@ def shortcut(x: Tensor, filters: int, name: str) -> Tensor:
     """
     if x.shape[-1] == filters:
         return x
-    return volumetric_normalisation(
-        volumetric_convolution(x, filters, POINT, f"{name}_shortcut"), f"{name}_shortcut_bn"
-    )
+    return fused_normalisation(volumetric_convolution(x, filters, POINT, f"{name}_shortcut"), f"{name}_shortcut_bn")
 
 
 def dense_features(x: Tensor, growth: int, kernel: str, name: str) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import layers, ops
 
 Tensor = keras.KerasTensor
@@ -119,25 +120,28 @@ def _folded(x: Any, kernel: Any) -> Any:
 
 def _shifted_sum(count: int, axis: int) -> Any:
     """Returns the function that adds `count` groups of channels, each shifted along an axis by its place."""
-    shifts = [count // 2 - place for place in range(count)]
+    reach = count // 2
+
+    def padded(x: Any) -> Any:
+        return ops.pad(x, [(reach, reach) if place == axis else (0, 0) for place in range(5)])
+
+    def part(x: Any, start: int, channel: int, sizes: list[int]) -> Any:
+        """Cuts a part out of what is padded: one operation, since a network has hundreds of these."""
+        begin = [start if place == axis else 0 for place in range(4)]
+        return tf.slice(x, [*begin, channel], [-1, *sizes])
 
     @ops.custom_gradient
     def shifted_sum(groups: Any) -> Any:
-        parts = ops.split(groups, count, axis=-1)
-        total = parts[count // 2]
-        for part, by in zip(parts, shifts, strict=True):
-            total = total + _shifted(part, by, axis) if by else total
-        return total, lambda upstream: ops.concatenate([_shifted(upstream, -by, axis) for by in shifts], axis=-1)
+        *sizes, channels = groups.shape[1:]
+        each = channels // count
+        around = padded(groups)
+        total = tf.add_n([part(around, place, place * each, [*sizes, each]) for place in range(count)])
+
+        def gradient(upstream: Any) -> Any:
+            beyond = padded(upstream)
+            parts = [part(beyond, 2 * reach - place, 0, [*sizes, each]) for place in range(count)]
+            return tf.concat(parts, axis=-1)
+
+        return total, gradient
 
     return shifted_sum if count > 1 else lambda groups: groups
-
-
-def _shifted(x: Any, by: int, axis: int) -> Any:
-    """Moves values along an axis by `by` places to the back and fills with zeros."""
-    if by == 0:
-        return x
-    before = (slice(None),) * axis
-    empty = ops.zeros_like(x[(*before, slice(abs(by)))])
-    if by > 0:
-        return ops.concatenate([empty, x[(*before, slice(x.shape[axis] - by))]], axis=axis)
-    return ops.concatenate([x[(*before, slice(-by, None))], empty], axis=axis)

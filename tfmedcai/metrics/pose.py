@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -68,36 +66,6 @@ def axis_errors(predicted: ArrayLike, polyline: ArrayLike, resolution: float) ->
     direction = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)[2][0]
     fitted = np.arctan2(-direction[1], direction[0])
     return {"distance_mm": float(distance), "angle_deg": float(_angle_between(angle, fitted, period=180))}
-
-
-def summary(errors: Mapping[str, ArrayLike]) -> dict[str, dict[str, float | int]]:
-    """Summarises errors.
-
-    Args:
-        errors: name -> `(n,)` float, n > 0.
-
-    Returns:
-        The same names -> "mean", "std" (of the population), "median", "p95" (95th percentile), and "n".
-
-    Raises:
-        ValueError: if there are no errors to summarise.
-
-    >>> summary({"angle_deg": [1.0, 2.0, 3.0]})["angle_deg"]["median"]
-    2.0
-    """
-    table = {}
-    for name, values in errors.items():
-        values = np.asarray(values, float)
-        if values.size == 0:
-            raise ValueError(f"`errors[{name!r}]` must hold at least one value. Received none.")
-        table[name] = {
-            "mean": float(values.mean()),
-            "std": float(values.std()),
-            "median": float(np.median(values)),
-            "p95": float(np.percentile(values, 95)),
-            "n": int(values.size),
-        }
-    return table
 
 
 def _angle_between(first: ArrayLike, second: ArrayLike, period: float) -> np.ndarray:

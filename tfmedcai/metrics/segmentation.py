@@ -73,7 +73,7 @@ def mask_metrics(
 ) -> dict[str, float]:
     """Measures one structure of one case.
 
-    A structure that is in neither mask cannot be judged: all values are NaN, and `summarise` leaves the case out. One
+    A structure that is in neither mask cannot be judged: all values are NaN, which a summary leaves out. One
     that is in one mask only is missed or invented: Dice and surface Dice are 0, the distances are inf.
 
     Args:
@@ -155,37 +155,3 @@ def structure_table(
         voxels = {"predicted_voxels": int(np.count_nonzero(predicted)), "true_voxels": int(np.count_nonzero(true))}
         rows.append({"structure": name, **measured, **voxels})
     return rows
-
-
-def summarise(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float | int | None]]]:
-    """Summarises rows of many cases by structure.
-
-    Args:
-        rows: what `structure_table` returned, of all cases.
-
-    Returns:
-        structure -> metric -> "mean" and "std" (of the population) over the finite values, None where there are none;
-        "n" of them; "infinite", cases in which one of the two masks is empty; and "absent", cases without the
-        structure. A mean of distances says little where "infinite" is not 0.
-
-    >>> rows = [{"structure": "liver", "dice": d, "surface_dice": d, "hd95_mm": h, "assd_mm": h}
-    ...         for d, h in ((0.9, 2.0), (0.7, 4.0), (0.0, float("inf")))]
-    >>> summarise(rows)["liver"]["hd95_mm"]
-    {'mean': 3.0, 'std': 1.0, 'n': 2, 'infinite': 1, 'absent': 0}
-    """
-    table = {}
-    for structure in dict.fromkeys(row["structure"] for row in rows):
-        chosen = [row for row in rows if row["structure"] == structure]
-        table[structure] = {name: _spread(np.array([row[name] for row in chosen], float)) for name in METRICS}
-    return table
-
-
-def _spread(values: np.ndarray) -> dict[str, float | int | None]:
-    finite = values[np.isfinite(values)]
-    return {
-        "mean": float(finite.mean()) if len(finite) else None,
-        "std": float(finite.std()) if len(finite) else None,
-        "n": len(finite),
-        "infinite": int(np.isinf(values).sum()),
-        "absent": int(np.isnan(values).sum()),
-    }

@@ -5,9 +5,9 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from tfmedcai.layers.fused_normalisation import activated
 from tfmedcai.layers.volumetric_convolution import VolumetricConvolution
 from tfmedcai.layers.volumetric_ends import check_volume, volume_logits, volume_planes, volume_vector
-from tfmedcai.layers.volumetric_normalisation import activated
 from tfmedcai.layers.volumetric_pooling import volumetric_max_pooling
 from tfmedcai.layers.volumetric_tiles import doubling_convolution
 

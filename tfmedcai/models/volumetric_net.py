@@ -8,12 +8,12 @@ from collections.abc import Callable
 import keras
 from keras import layers
 
+from tfmedcai.layers.fused_normalisation import activated
 from tfmedcai.layers.recomputed import Recomputed
 from tfmedcai.layers.trilinear_upsampling import TrilinearUpsampling
 from tfmedcai.layers.volumetric_cells import EXPANSION, PLANE, POINT, bottleneck, dense_features, shortcut
 from tfmedcai.layers.volumetric_convolution import volumetric_convolution
 from tfmedcai.layers.volumetric_ends import check_volume, volume_logits, volume_planes, volume_vector
-from tfmedcai.layers.volumetric_normalisation import activated
 from tfmedcai.layers.volumetric_pooling import pyramid_pooling, volumetric_max_pooling
 from tfmedcai.search_spaces.volumetric import STAGES, VolumetricCode
 

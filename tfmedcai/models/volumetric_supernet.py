@@ -7,11 +7,11 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
+from tfmedcai.layers.fused_normalisation import activated
 from tfmedcai.layers.mixed_op import MixedOp
 from tfmedcai.layers.recomputed import Recomputed
 from tfmedcai.layers.volumetric_cells import POINT, dense_features, expanded
 from tfmedcai.layers.volumetric_convolution import volumetric_convolution
-from tfmedcai.layers.volumetric_normalisation import activated
 from tfmedcai.models.volumetric_net import Cell, recomputed, volumetric_features, volumetric_head
 from tfmedcai.search_spaces.volumetric import BLOCKS, CELLS, KERNELS
 

@@ -78,6 +78,16 @@ def pooled(statistics: Sequence[Mapping[str, float]]) -> tuple[float, float]:
     return centre, math.sqrt(max(float((n * (std**2 + (mean - centre) ** 2)).sum() / n.sum()), 0.0))
 
 
+def extremes(statistics: Sequence[Mapping[str, float]]) -> tuple[float, float, float, float]:
+    """Returns lowest value of all seeds, mean of their medians and of their 95th percentiles, and highest value.
+
+    >>> extremes([{"min": 1, "median": 2, "p95": 3, "max": 4}, {"min": 2, "median": 4, "p95": 5, "max": 6}])
+    (1, 3.0, 4.0, 6)
+    """
+    low, median, p95, high = ([s[key] for s in statistics] for key in ("min", "median", "p95", "max"))
+    return min(low), float(np.mean(median)), float(np.mean(p95)), max(high)
+
+
 def between(values: Sequence[float], unit: str = "") -> str:
     """Writes mean and standard deviation (n - 1) between seeds; with one seed there is no deviation.
 
@@ -106,7 +116,7 @@ def error_table(evaluations: Sequence[Row], hand_made: str | None) -> Table:
     metrics = metrics_of(evaluations)
     columns = [Column("model"), Column("seeds", number=True)]
     for metric in metrics:
-        names = ("mean ± std", "median", "p95", "seeds: mean ± std")
+        names = ("mean ± std", "min", "median", "p95", "max", "seeds: mean ± std")
         columns += [Column(name, number=True, group=metric_title(metric)) for name in names]
     columns += [Column("MMAC", number=True), Column("parameters", number=True)]
     columns += [Column(f"ratio to {hand_made}", number=True)] if hand_made else []
@@ -119,7 +129,7 @@ def error_table(evaluations: Sequence[Row], hand_made: str | None) -> Table:
         ]
         bodies.append(Body(rows, group))
     caption = (
-        "Mean ± standard deviation over the cases of all seeds; median and p95 are means of the "
+        "Mean ± standard deviation, lowest and highest over the cases of all seeds; median and p95 are means of the "
         "seeds' medians and 95th percentiles; the last column of each group is the mean of the seeds' means ± their "
         "standard deviation between seeds."
     )
@@ -133,11 +143,11 @@ def _results(rows: Sequence[Row], group: str, metrics: Sequence[str]) -> list[Ce
         found = [row["groups"].get(group, {}).get(metric) for row in rows]
         seeds = [statistics for statistics in found if statistics]
         if not seeds:
-            cells += [None] * 4
+            cells += [None] * 6
             continue
         mean, std = pooled(seeds)
-        median, p95 = (float(np.mean([s[key] for s in seeds])) for key in ("median", "p95"))
-        cells += [f"{number(mean, unit)} ± {number(std, unit)}", number(median, unit), number(p95, unit)]
+        order = [number(value, unit) for value in extremes(seeds)]
+        cells += [f"{number(mean, unit)} ± {number(std, unit)}", *order]
         cells.append(between([s["mean"] for s in seeds], unit))
     return cells
 

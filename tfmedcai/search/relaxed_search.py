@@ -15,7 +15,8 @@ import tensorflow as tf
 from tfmedcai.config import SupernetSettings
 from tfmedcai.runs import write_whole
 from tfmedcai.search.supernet import ArchitectureStart, Supernet
-from tfmedcai.tasks.fitting import Keeper, Row, seed_everything
+from tfmedcai.tasks import optimizers
+from tfmedcai.tasks.fitting import Keeper, Row, compile_by_xla, seed_everything
 from tfmedcai.tasks.relaxed import Relaxed
 
 Mixtures = dict[str, np.ndarray]
@@ -77,14 +78,13 @@ def compiled(problem: Relaxed, settings: SupernetSettings, seed: int) -> Superne
     )
     beta_1, beta_2 = settings.architecture_betas
     supernet.compile(
-        keras.optimizers.SGD(_learning_rate(settings, problem.weights.steps), momentum=settings.momentum),
-        keras.optimizers.Adam(settings.architecture_rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-8),
+        optimizers.SGD(_learning_rate(settings, problem.weights.steps), momentum=settings.momentum),
+        optimizers.Adam(settings.architecture_rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-8),
         weight_decay=settings.weight_decay,
         architecture_decay=settings.architecture_decay,
         clip=settings.clip or None,
         loss=problem.weights.loss,
-        # XLA pays on a GPU; on a CPU compiling takes longer than it saves.
-        jit_compile=bool(tf.config.list_physical_devices("GPU")),
+        jit_compile=compile_by_xla(),
     )
     return supernet
 

@@ -196,9 +196,11 @@ class Supernet(keras.Model):
     def _apply(
         self, optimizer: keras.optimizers.Optimizer, gradients: Tensors, variables: Sequence[Any], decay: float
     ) -> None:
-        decayed = [g + decay * tf.convert_to_tensor(v) for g, v in zip(gradients, variables, strict=True)]
-        # The optimiser sums over replicas, which hold the sum already.
-        optimizer.apply_gradients([(g / _replicas(), v) for g, v in zip(decayed, variables, strict=True)])
+        if decay:
+            gradients = [g + decay * tf.convert_to_tensor(v) for g, v in zip(gradients, variables, strict=True)]
+        if _replicas() > 1:  # the optimiser sums over replicas, which hold the sum already
+            gradients = [g / _replicas() for g in gradients]
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
 
 
 class ArchitectureStart(keras.callbacks.Callback):

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from tfmedcai import layers
 from tfmedcai.config import Fit
+from tfmedcai.tasks import optimizers
 
 Row = dict[str, float]
 Loss = str | keras.losses.Loss | list[keras.losses.Loss]  # a list has one for each output
@@ -111,22 +112,30 @@ def array_source(
 
 
 def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: Loss = "mse") -> None:
-    """Compiles a network with the optimiser and learning-rate course of the settings.
-
-    XLA pays on a GPU; on a CPU compiling takes longer than it saves.
-    """
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    model.compile(_optimizer(fit, _learning_rate(fit, steps, epochs)), loss=loss, jit_compile=on_gpu)
+    """Compiles a network with the optimiser and learning-rate course of the settings."""
+    optimizer = _optimizer(fit, _learning_rate(fit, steps, epochs))
+    model.compile(optimizer, loss=loss, jit_compile=compile_by_xla())
     # Else Keras makes the optimiser's variables in the first step and traces that step twice.
     model.optimizer.build(model.trainable_variables)
+
+
+def compile_by_xla() -> bool:
+    """Returns whether steps are to be compiled by XLA: it pays on a GPU, on a CPU it takes longer than it saves.
+
+    On a CPU TensorFlow's own rewriting of graphs is left out as well: a training step gains nothing from it, and of the
+    tens of thousands of operations of a supernet it takes a minute.
+    """
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on_gpu})
+    return on_gpu
 
 
 def _optimizer(fit: Fit, rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
     if fit.optimizer == "sgd":
         # Keras shrinks the weights beside the momentum; in the gradient the decay would run through it and grow.
         decay = fit.weight_decay / (1 - fit.momentum)
-        return keras.optimizers.SGD(rate, momentum=fit.momentum, weight_decay=decay or None)
-    return {"adam": keras.optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer](rate)
+        return optimizers.SGD(rate, momentum=fit.momentum, weight_decay=decay or None)
+    return {"adam": optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer](rate)
 
 
 def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
@@ -260,6 +269,12 @@ def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[k
         return keras.saving.load_model(checkpoint, safe_mode=True), rows
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         raise ValueError(f"{checkpoint}: this checkpoint is damaged. Delete it to train from the start.") from error
+
+
+def without_training(model: keras.Model) -> keras.Model:
+    """Takes optimiser and loss off a network, so that its file is a third as large and asks for neither."""
+    model.optimizer, model.compiled = None, False
+    return model
 
 
 def load_model(path: Path) -> keras.Model:

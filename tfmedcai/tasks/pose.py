@@ -16,7 +16,8 @@ from tfmedcai.data.images import read_image
 from tfmedcai.geometry.crop import PatchGeometry, disturb, inside_image, sample_disturbance
 from tfmedcai.geometry.landmarks import project_landmarks
 from tfmedcai.inference.iterative_pose import refine
-from tfmedcai.metrics.pose import pose_errors, summary
+from tfmedcai.metrics.pose import pose_errors
+from tfmedcai.metrics.statistics import summary_of
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import Objective
@@ -141,7 +142,9 @@ class PoseTask(Task):
             "images": len(images),
             "draws": self.settings.pose.draws,
             "groups": {
-                f"{count} iteration{'s' * (count > 1)}": summary(errors[count])
+                f"{count} iteration{'s' * (count > 1)}": {
+                    metric: summary_of(values) for metric, values in errors[count].items()
+                }
                 for count in sorted(counts, reverse=True)
             },
         }

@@ -47,7 +47,7 @@ class Evaluation:
 
     Attributes:
         summary: JSON types; its "groups" are the results by group (a number of iterations, a structure), the one that
-            matters most first: metric -> mean, std, median, p95, n.
+            matters most first: metric -> what `summary_of` says.
         cases: arrays for pictures of chosen cases, and as `OF_ALL + metric` the values of all cases.
     """
 

@@ -1,0 +1,66 @@
+"""Keras's optimisers with one operation a variable and step, where Keras builds a dozen or two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+# A step over hundreds of variables is traced in a fraction of the time, and takes fewer passes over memory.
+
+
+@keras.saving.register_keras_serializable("tfmedcai")
+class SGD(keras.optimizers.SGD):
+    """`keras.optimizers.SGD` with the same results; see there for its arguments."""
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Moves one variable."""
+        if not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=_handle(variable),
+            accum=_handle(self.momentums[self._get_variable_index(variable)]),
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=tf.constant(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
+
+
+@keras.saving.register_keras_serializable("tfmedcai")
+class Adam(keras.optimizers.Adam):
+    """`keras.optimizers.Adam` with the same results; see there for its arguments."""
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Moves all variables; see `keras.optimizers.Optimizer.apply`."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        powers = (tf.pow(self.beta_1, step), tf.pow(self.beta_2, step))
+        # Made once for all variables.
+        self._scalars = (*powers, *(tf.constant(value) for value in (self.beta_1, self.beta_2, self.epsilon)))
+        super().apply(grads, trainable_variables)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Moves one variable."""
+        if self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        index = self._get_variable_index(variable)
+        beta_1_power, beta_2_power, beta_1, beta_2, epsilon = (tf.cast(s, variable.dtype) for s in self._scalars)
+        tf.raw_ops.ResourceApplyAdam(
+            var=_handle(variable),
+            m=_handle(self._momentums[index]),
+            v=_handle(self._velocities[index]),
+            beta1_power=beta_1_power,
+            beta2_power=beta_2_power,
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=epsilon,
+            grad=tf.cast(gradient, variable.dtype),
+        )
+
+
+def _handle(variable: Any) -> Any:
+    return getattr(variable, "value", variable).handle if isinstance(variable, keras.Variable) else variable.handle

@@ -27,6 +27,8 @@ def main() -> None:
     )
     parser.add_argument("--darts", type=Path, metavar="FOLDER", help="`cnn` of a clone of github.com/quark0/darts")
     given = parser.parse_args()
+    if given.darts and not (given.darts / "model_search.py").is_file():
+        parser.error(f"{given.darts}: holds no model_search.py. Give the folder `cnn` of a clone.")
     prepare_tensorflow()
     topic = getattr(importlib.import_module(f"benchmarks.{given.topic}"), given.topic)
     peers = Peers(given.peers / "bin" / "python" if given.peers else None, given.peer_scripts, given.darts)

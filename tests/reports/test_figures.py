@@ -55,6 +55,13 @@ def test_rank_correlation_means_the_seeds_that_have_the_round():
     np.testing.assert_allclose(mean.get_ydata(), [0.3, 0.8])
 
 
+def test_relaxed_course_draws_each_search_and_their_mean():
+    courses = [{"loss": np.array([1.0, 0.5])}, {"loss": np.array([3.0, 1.5])}]
+    figure = figures.relaxed_course(courses, {"loss": "weights"}, "loss")
+    np.testing.assert_allclose(line(figure, "weights (mean of 2 searches)").get_ydata(), [2.0, 1.0])
+    assert len(figure.axes[0].lines) == 3
+
+
 def test_rank_correlation_without_values_says_so():
     assert any("No estimate" in text for text in words(figures.rank_correlation([])))
 

@@ -91,6 +91,16 @@ def test_an_estimator_that_was_never_checked_is_said(run):
     assert any("no estimate has been checked against a score yet" in text for text in texts(report))
 
 
+def test_a_search_by_relaxation_shows_its_losses_and_entropy(run):
+    numbers = {"loss": 0.5, "architecture_loss": 0.6, "entropy": 0.25, "temperature": 1.0}
+    rounds = [{"oracle": "supernet", "seed": 0, "part": p, "epoch": e} | numbers for p in (0, 1) for e in (1, 2)]
+    pictures = parts(search_report(bare(trials=run().trials, rounds=rounds)), Pictures)[0].items
+    assert [picture.alt for picture in pictures[2:]] == [
+        "Losses of 2 searches by epoch.",
+        "Entropy of 2 searches by epoch, 0.250 nat at the end on average.",
+    ]
+
+
 def test_values_that_are_not_finite_are_counted_not_fatal():
     values = {"net": {"position_error_mm": np.array([np.nan, 1.0, 2.0, np.inf])}}
     report = search_report(bare(values=values))

@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfmedcai.reports.series import Objective, band, best_so_far, by_seed, pareto_front, rank_correlations, scored
+from tfmedcai.reports.series import (
+    Objective,
+    band,
+    best_so_far,
+    by_seed,
+    pareto_front,
+    rank_correlations,
+    relaxed_courses,
+    scored,
+)
 
 
 def row(score, key=None, **more):
@@ -85,3 +94,15 @@ def test_rank_correlations_leave_out_the_first_round():
     rounds = [{"oracle": "latent", "seed": 1, "round": r, "rank_correlation": v} for r, v in enumerate([None, 0.5])]
     x, y = rank_correlations(rounds)["latent"][1]
     assert (x.tolist(), y.tolist()) == ([1], [0.5])
+
+
+def test_relaxed_courses_are_one_for_each_seed_and_part():
+    rows = [
+        {"seed": seed, "part": part, "loss": 1.0 / epoch, "architecture_loss": epoch - 1.0, "entropy": 1.0}
+        for epoch in (1, 2, 3)
+        for seed, part in ((0, 0), (0, 1), (1, 0))
+    ]
+    courses = relaxed_courses(rows)
+    assert len(courses) == 3
+    np.testing.assert_allclose(courses[1]["loss"], [1, 1 / 2, 1 / 3])
+    np.testing.assert_array_equal(courses[1]["architecture_loss"], [np.nan, 1, 2])

@@ -42,7 +42,7 @@ def stopping_after(checkpoint, epochs):
 
 def final_variables(checkpoint):
     with np.load(checkpoint) as file:
-        return {name: file[name] for name in file}
+        return {name: file[name] for name in file if name != "history"}  # which tells the seconds too
 
 
 def small():
@@ -67,7 +67,7 @@ def test_a_stopped_and_resumed_search_equals_an_uninterrupted_one(tmp_path, buil
     told = []
     again, rows_again = relaxed_search(make, settings, 5, Keeper(resumed, told.append))
     assert [row["epoch"] for row in told] == [3, 4]
-    assert rows == rows_again
+    assert [row | {"seconds": 0} for row in rows] == [row | {"seconds": 0} for row in rows_again]
     for name, mixture in mixtures.items():
         np.testing.assert_array_equal(mixture, again[name])
     expected, found = final_variables(whole), final_variables(resumed)

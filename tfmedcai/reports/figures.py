@@ -31,6 +31,7 @@ __all__ = [
     "overlay",
     "progress",
     "rank_correlation",
+    "relaxed_course",
     "score_by_cost",
     "training_curves",
 ]
@@ -120,6 +121,33 @@ def rank_correlation(rounds: Iterable[Row]) -> Figure:
     axes.set(xlabel="round", ylabel="rank correlation (Spearman)", ylim=(-1.05, 1.05))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(loc="lower right")
+    return figure
+
+
+@styled
+def relaxed_course(courses: Sequence[Mapping[str, np.ndarray]], columns: Mapping[str, str], label: str) -> Figure:
+    """Draws how the searches by relaxation went, epoch by epoch.
+
+    Args:
+        courses: one for each seed and part of the data; see `relaxed_courses`.
+        columns: column -> what the legend says.
+        label: what is drawn, with its unit, as on the axis.
+
+    Returns:
+        The figure: a thin line for each search, the mean of the searches thick.
+    """
+    figure, axes = empty_axes()
+    colour = colours(columns)
+    for column, words in columns.items():
+        curves = [course[column] for course in courses]
+        mean = band(curves).mean
+        for curve in curves if len(curves) > 1 else ():
+            axes.plot(np.arange(1, len(curve) + 1), curve, color=colour[column], linewidth=0.6, alpha=0.5)
+        text = f"{words} (mean of {len(curves)} searches)" if len(curves) > 1 else words
+        axes.plot(np.arange(1, len(mean) + 1), mean, color=colour[column], label=text)
+    axes.set(xlabel="epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    legend_above(axes, columns=1)
     return figure
 
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from tfmedcai.reports import figures, summary, tables
 from tfmedcai.reports.comparison import Values, comparison_table
 from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures, Preformatted, Report, Section
-from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, scored
+from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, relaxed_courses, scored
 
 MOST_METRICS = 6  # training curves shown; loss first, then in the order recorded
 
@@ -80,7 +80,7 @@ def _summary(data: RunData) -> list[Part]:
         ("Time in trials, all seeds", summary.duration(in_trials)),
     ]
     if in_fits:
-        items.append(("Time in value-estimator fits", summary.duration(in_fits)))
+        items.append(("Time in fits of the oracle", summary.duration(in_fits)))
     parts: list[Part] = [Facts(items, code=("Best architecture",))]
     sentences = [summary.compare_searches(data.trials, data.objective)]
     if not best:
@@ -114,7 +114,27 @@ def _search(data: RunData) -> list[Part]:
     ]
     if rank_correlations(data.rounds):
         return [Pictures([*pictures, _ranks(data)])]
+    if courses := relaxed_courses(data.rounds):
+        return [Pictures([*pictures, *_relaxed(courses)])]
     return [Pictures(pictures), Paragraph(_no_ranks(data))]
+
+
+def _relaxed(courses: Sequence[Mapping[str, np.ndarray]]) -> list[Picture]:
+    losses = {"loss": "weights, on their data", "architecture_loss": "architecture, on its data"}
+    ends = [course["entropy"][-1] for course in courses]
+    return [
+        Picture(
+            figures.relaxed_course(courses, losses, "loss"),
+            "Losses of the search by relaxation, whose weights and architecture never see each other's data.",
+            f"Losses of {len(courses)} searches by epoch.",
+        ),
+        Picture(
+            figures.relaxed_course(courses, {"entropy": "entropy"}, "mean entropy of a choice [nat]"),
+            "How decided the choices are: the entropy of the mixing weights falls from the logarithm of the number of "
+            "candidates, where all are equal, to 0, where one has all the weight.",
+            f"Entropy of {len(courses)} searches by epoch, {np.mean(ends):.3f} nat at the end on average.",
+        ),
+    ]
 
 
 def _ranks(data: RunData) -> Picture:

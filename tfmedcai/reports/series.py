@@ -179,6 +179,31 @@ def pareto_front(cost: Sequence[float], score: Sequence[float], objective: Objec
     return np.asarray(front, int)
 
 
+def relaxed_courses(rounds: Iterable[Row]) -> list[dict[str, np.ndarray]]:
+    """Collects how the searches by relaxation went, one for each seed and part of the data.
+
+    Args:
+        rounds: rows of the oracles; those of such a search have a part and an epoch.
+
+    Returns:
+        For each search "loss" of the weights, "architecture_loss" and "entropy", `(epochs,)`; the loss of the
+        architecture is NaN before its first epoch.
+
+    >>> row = {"seed": 0, "part": 1, "epoch": 1, "loss": 0.5, "architecture_loss": 0.0, "entropy": 1.1}
+    >>> relaxed_courses([row, {"oracle": "latent", "seed": 0, "round": 0}])[0]["loss"].tolist()
+    [0.5]
+    """
+    searches: dict[tuple[Any, Any], list[Row]] = {}
+    for row in rounds:
+        if "entropy" in row:
+            searches.setdefault((row.get("seed"), row.get("part")), []).append(row)
+    columns = ("loss", "architecture_loss", "entropy")
+    courses = [{name: np.asarray([row[name] for row in rows], float) for name in columns} for rows in searches.values()]
+    for course in courses:
+        course["architecture_loss"][course["architecture_loss"] == 0] = np.nan
+    return courses
+
+
 def rank_correlations(rounds: Iterable[Row]) -> dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]:
     """Collects the rank correlation of the value estimator by oracle and seed.
 

@@ -41,7 +41,7 @@ def counts(trials: Iterable[Row]) -> dict[str, int]:
 
 
 def seconds(trials: Iterable[Row], rounds: Iterable[Row] = ()) -> tuple[float, float]:
-    """Sums the seconds spent in trials and in fits of the value estimator."""
+    """Sums the seconds spent in trials and in fits of the oracle."""
     spent = [(row.get("time") or {}).get("seconds") for row in trials]
     fitted = [row.get("seconds") for row in rounds]
     return sum(s for s in spent if finite(s)), sum(s for s in fitted if finite(s))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ def relaxed_search(
         keeper: where the state is kept after each epoch, and who is told.
 
     Returns:
-        The mixing weights by name, and one row of losses and entropy an epoch.
+        The mixing weights by name, and one row of losses, entropy and seconds an epoch.
 
     Raises:
         ValueError: if a loss is not a number, or if the checkpoint is damaged or of another search.
@@ -97,11 +98,14 @@ def _learning_rate(settings: SupernetSettings, steps: int) -> keras.optimizers.s
 
 
 class _EpochEnd(keras.callbacks.Callback):
-    """Writes down losses, entropy, temperature and state after each epoch; stops on a loss that is not a number."""
+    """Writes down losses, entropy, time and state after each epoch; stops on a loss that is not a number."""
 
     def __init__(self, rows: list[Row], keeper: Keeper):
         super().__init__()
         self.rows, self.keeper = rows, keeper
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = {name: float((logs or {})[name]) for name in LOGGED}
@@ -110,7 +114,7 @@ class _EpochEnd(keras.callbacks.Callback):
                 f"the losses became {found['loss']} and {found['architecture_loss']} in epoch {epoch + 1}: "
                 "lower `supernet.learning_rate`."
             )
-        self.rows.append({"epoch": epoch + 1} | found)
+        self.rows.append({"epoch": epoch + 1} | found | {"seconds": round(time.perf_counter() - self.began, 2)})
         if self.keeper.checkpoint is not None:
             _write(self.model, self.rows, self.keeper.checkpoint)
         self.keeper.tell(self.rows[-1])

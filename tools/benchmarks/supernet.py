@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measures import Case, Peers, beside
+from benchmarks.measures import Case, Peers, beside, line, median_seconds
 
 # Billions of multiply-accumulates of a network of MONAI for a patch of 64^3 voxels.
 PEER_GMAC = {"monai_ahnet:train": 6.57, "monai_dynunet:train": 59.07}
@@ -16,12 +16,12 @@ def supernet(runs: int, peers: Peers) -> Iterator[Case]:
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    yield from volumetric_steps(runs, peers)
     yield from darts_steps(runs, peers)
+    yield from volumetric_steps(runs, peers)
 
 
 def volumetric_steps(runs: int, peers: Peers, filters: int = 64) -> Iterator[Case]:
-    """The code found on NIH Pancreas, and the supernet: weights alone, and weights and kernels in turn."""
+    """The code found on NIH Pancreas, then the supernet: weights alone, and weights and kernels in turn."""
     import keras
 
     from tfmedcai import presets
@@ -30,29 +30,34 @@ def volumetric_steps(runs: int, peers: Peers, filters: int = 64) -> Iterator[Cas
     from tfmedcai.models.volumetric_supernet import volumetric_supernet
     from tfmedcai.search_spaces.volumetric import VolumetricCode
 
-    code = VolumetricCode.parse(presets.read("vnas_nih_pancreas")["architecture"])
-    network, relaxed = volumetric_net(code, filters=filters), volumetric_supernet(filters=filters)
-    network.compile(keras.optimizers.SGD(0.01, 0.9), _cross_entropy(), jit_compile=False)
-    data = _batch((1, 64, 64, 64, 1), (1, 64, 64, 64), 2)
-    ours = {"vnas:train": lambda: network.train_on_batch(*data)}
-    gigas = {"vnas:train": multiply_accumulates(network) / 1e9}
-    for name, moves in (("weights", False), ("first_order", True)):
-        ours[f"vnas_supernet:{name}"] = _search_step(relaxed, (data, data), moves=moves)
-        gigas[f"vnas_supernet:{name}"] = (1 + moves) * multiply_accumulates(relaxed) / 1e9
-    names = dict.fromkeys(PEER_GMAC, "vnas:train")
-
     def measure() -> dict[str, float]:
         found = [peers.measure("net_peers.py", name.partition(":")[0], runs) for name in PEER_GMAC]
         return {name: seconds for cases in found for name, seconds in cases.items() if name in PEER_GMAC}
 
-    for case in beside(ours, names, measure, runs):
-        giga = gigas[case["case"]]
-        share = giga / PEER_GMAC[case["peer"]] if case["peer"] else None
-        yield case | {
-            "gmac": round(giga, 2),
-            "s_per_gmac": round(case["ours_s"] / giga, 4),
-            "ratio_per_gmac": round(case["ratio"] * share, 2) if share else None,
-        }
+    code = VolumetricCode.parse(presets.read("vnas_nih_pancreas")["architecture"])
+    network = volumetric_net(code, filters=filters)
+    network.compile(keras.optimizers.SGD(0.01, 0.9), _cross_entropy(), jit_compile=False)
+    data = _batch((1, 64, 64, 64, 1), (1, 64, 64, 64), 2)
+    train = {"vnas:train": lambda: network.train_on_batch(*data)}
+    giga = multiply_accumulates(network) / 1e9
+    theirs = {None: 0.0}
+    for case in beside(train, dict.fromkeys(PEER_GMAC, "vnas:train"), measure, runs):
+        theirs |= {case["peer"]: case["peer_s"]}
+        yield _per_gmac(case, giga)
+    relaxed = volumetric_supernet(filters=filters)
+    for name, moves in (("weights", False), ("first_order", True)):
+        seconds = median_seconds(_search_step(relaxed, (data, data), moves=moves), max(1, runs // 3))
+        giga = (1 + moves) * multiply_accumulates(relaxed) / 1e9
+        for peer, peer_s in list(theirs.items())[len(theirs) > 1 :]:
+            compared = {"peer": peer, "peer_s": peer_s, "ratio": round(peer_s / seconds, 2)} if peer else {}
+            yield _per_gmac(line(f"vnas_supernet:{name}", seconds, **compared), giga)
+
+
+def _per_gmac(case: Case, giga: float) -> Case:
+    """Adds what a case costs for a billion multiply-accumulates, and the ratio of that to the peer's."""
+    share = giga / PEER_GMAC[case["peer"]] if case["peer"] else None
+    ratio = round(case["ratio"] * share, 2) if share else None
+    return case | {"gmac": round(giga, 2), "s_per_gmac": round(case["ours_s"] / giga, 4), "ratio_per_gmac": ratio}
 
 
 def darts_steps(runs: int, peers: Peers, filters: int = 16, cells: int = 8) -> Iterator[Case]:

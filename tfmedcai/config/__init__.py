@@ -1,0 +1,21 @@
+"""The settings of a run: typed, validated before TensorFlow is imported, read from TOML."""
+
+from tfmedcai.config.searches import BayesianSettings, Fit, HyperbandSettings, SupernetSettings
+from tfmedcai.config.settings import NO_BASELINE, RELAXING_ORACLE, Settings, check_names, explain, read_settings
+from tfmedcai.config.tasks import PoseSettings, SegmentationSettings, TrackingSettings
+
+__all__ = [
+    "NO_BASELINE",
+    "RELAXING_ORACLE",
+    "BayesianSettings",
+    "Fit",
+    "HyperbandSettings",
+    "PoseSettings",
+    "SegmentationSettings",
+    "Settings",
+    "SupernetSettings",
+    "TrackingSettings",
+    "check_names",
+    "explain",
+    "read_settings",
+]

@@ -70,7 +70,8 @@ def standardised(
     Returns:
         The result, shaped as `x`, and the next moving mean and variance.
     """
-    *sizes, channels = x.shape[1:]
+    shape: list[Any] = x.shape.as_list()
+    *sizes, channels = shape[1:]
     pixels = x if len(sizes) == 2 else tf.reshape(x, (-1, 1, math.prod(sizes), channels))
     outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
         pixels,

@@ -35,7 +35,7 @@ class Adam(keras.optimizers.Adam):
 
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Moves all variables; see `keras.optimizers.Optimizer.apply`."""
-        step = tf.cast(self.iterations + 1, tf.float32)
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)
         powers = (tf.pow(self.beta_1, step), tf.pow(self.beta_2, step))
         # Made once for all variables.
         self._scalars = (*powers, *(tf.constant(value) for value in (self.beta_1, self.beta_2, self.epsilon)))

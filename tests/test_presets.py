@@ -5,13 +5,17 @@ import pytest
 from tfmedcai import presets
 from tfmedcai.config import Settings
 from tfmedcai.metrics.complexity import parameters
+from tfmedcai.search_spaces.volumetric import KERNELS, VolumetricCode
 from tfmedcai.tasks.task import build_network, make_space
 
 I3POSNET = 2_894_508
 SHAPES = {"volumetric": (32, 32, 32, 1)}
 
 
-@pytest.mark.parametrize("name", presets.names())
+MANUAL = {f"vnas_{encoder}_{decoder}".lower(): (encoder, decoder) for encoder in KERNELS for decoder in KERNELS}
+
+
+@pytest.mark.parametrize("name", [name for name in presets.names() if name not in MANUAL])
 def test_a_preset_builds_its_network(name):
     preset = presets.read(name)
     settings = Settings().updated({"space": preset["space"]} | preset["sizes"])
@@ -22,6 +26,13 @@ def test_a_preset_builds_its_network(name):
         # AutoSNAP, section 3.4: a sixteenth of i3PosNet's weights, about; DARTS* as well; a quarter.
         share = parameters(network) / I3POSNET
         assert share == pytest.approx({"snapnet_b": 1 / 4}.get(name, 1 / 16), rel=0.35)
+
+
+@pytest.mark.parametrize("name", MANUAL)
+def test_manual_settings_of_the_volumetric_network(name):
+    preset = presets.read(name)
+    assert VolumetricCode.parse(preset["architecture"]) == VolumetricCode.uniform(*MANUAL[name])
+    assert preset | {"architecture": ""} == presets.read("vnas_nih_pancreas") | {"architecture": ""}
 
 
 def test_unknown_preset():

@@ -13,8 +13,6 @@ from tfmedcai.metrics.complexity import multiply_accumulates, parameters
 from tfmedcai.models.volumetric_net import volumetric_net
 from tfmedcai.search_spaces.volumetric import KERNELS, VolumetricCode, VolumetricSpace
 
-CODES = {name: VolumetricCode.parse(presets.read(name)["architecture"]) for name in presets.names() if "vnas" in name}
-CODES |= {kernel: VolumetricCode.uniform(kernel, kernel) for kernel in KERNELS}
 TINY = {"input_shape": (32, 32, 32, 1), "filters": 4}
 # Trainable weights and multiply-accumulates of a 64^3 patch with two classes, counted apart from this package.
 SIZES = {
@@ -25,6 +23,8 @@ SIZES = {
     "3D": (50_991_147, 13.09),
     "P3D": (37_840_427, 7.15),
 }
+CODES = {name: VolumetricCode.parse(presets.read(name)["architecture"]) for name in SIZES if "vnas" in name}
+CODES |= {kernel: VolumetricCode.uniform(kernel, kernel) for kernel in KERNELS}
 PLANE, LINE, CUBE, POINT = (1, 3, 3), (3, 1, 1), (3, 3, 3), (1, 1, 1)
 CONVOLUTIONS = {
     "encoder": {"2D": (PLANE, POINT), "3D": (CUBE, POINT), "P3D": (PLANE, LINE)},

@@ -6,10 +6,11 @@ import itertools
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfmedcai.config import SupernetSettings
 from tfmedcai.models.darts_supernet import darts_supernet
-from tfmedcai.search.relaxed_search import relaxed_search
+from tfmedcai.search.relaxed_search import NO_KEEPER, RelaxedSearch
 from tfmedcai.tasks.fitting import Arrays, Keeper, array_source
 from tfmedcai.tasks.relaxed import Relaxed, halves
 
@@ -26,6 +27,10 @@ def problem(build=None, weights=10, architecture=7):
     ]
     build = build or functools.partial(darts_supernet, input_shape=SHAPE, outputs=2, filters=2, cells=1)
     return Relaxed(build, *(array_source(part, 4, 3) for part in parts))
+
+
+def relaxed_search(make, settings, seed, keeper=NO_KEEPER):
+    return RelaxedSearch(settings).run(make, seed, keeper)
 
 
 class Stop(Exception):
@@ -133,3 +138,48 @@ def test_halves_share_no_image():
     assert not set(one.inputs.ravel()) & set(other.inputs.ravel())
     assert not np.array_equal(one.inputs, halves(data, 3, 0.7, seed=1)[0].inputs)
     np.testing.assert_array_equal(one.inputs.ravel(), one.targets.ravel())
+
+
+def test_searches_that_share_a_graph_end_as_each_alone(tmp_path):
+    builds = []
+
+    def make(weights=10):
+        return problem(lambda: builds.append(small()) or builds[-1], weights)
+
+    shared = RelaxedSearch(SETTINGS)
+    for seed in (0, 1, 0):
+        paths = tmp_path / f"{seed}_shared.npz", tmp_path / f"{seed}_alone.npz"
+        together, rows = shared.run(make, seed, Keeper(paths[0]))
+        alone, rows_alone = relaxed_search(make, SETTINGS, seed, Keeper(paths[1]))
+        assert [row | {"seconds": 0} for row in rows] == [row | {"seconds": 0} for row in rows_alone]
+        np.testing.assert_array_equal(together["choice"], alone["choice"])
+        for name, value in final_variables(paths[0]).items():
+            np.testing.assert_array_equal(value, final_variables(paths[1])[name])
+        for path in paths:
+            path.unlink()
+    assert len(shared._supernets) == 1
+    shared.run(lambda: make(weights=13), 0)  # more batches, hence another course of the learning rate
+    assert len(shared._supernets) == 2
+
+
+def test_a_second_search_traces_nothing():
+    traced = []
+
+    class Counted(keras.layers.Layer):
+        def call(self, x):
+            traced.append(not tf.executing_eagerly())
+            return x
+
+    def make():
+        def build():
+            network = small()
+            return keras.Model(network.inputs, Counted()(network.output))
+
+        return problem(build)
+
+    shared = RelaxedSearch(SETTINGS)
+    shared.run(make, 0)
+    once = sum(traced)
+    shared.run(make, 1)
+    assert once > 1
+    assert sum(traced) == once + 1  # Keras traces a layer when a network is put together

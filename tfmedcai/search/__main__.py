@@ -14,6 +14,7 @@ from tfmedcai.runs import Run, new_run, write_whole
 
 if TYPE_CHECKING:
     from tfmedcai.search.oracles.supernet import SupernetOracle
+    from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.task import Task
 
 
@@ -51,15 +52,16 @@ def search(options: SearchOptions) -> Run | None:
     journal = Journal(run.trials)
     if journal.repair():
         print(f"{run.trials}: dropped a half-written last line")
+    from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.report import write_run_report
     from tfmedcai.tasks.task import make_task
 
-    task = make_task(settings)
+    task, relaxing = make_task(settings), RelaxedSearch(settings.supernet)
     oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
     for seed in settings.all_seeds():
         for name in oracles:
             if name != NO_BASELINE:
-                _search_one(task, run, name, seed, options.quiet)
+                _search_one(task, relaxing, run, name, seed, options.quiet)
     write_run_report(run, settings)
     _print_result(task, run, settings)
     return run
@@ -99,7 +101,7 @@ def _cost(network: Any, batch: int, optimizer_slots: int = 2) -> dict[str, int]:
     }
 
 
-def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> None:
+def _search_one(task: "Task", relaxing: "RelaxedSearch", run: Run, name: str, seed: int, quiet: bool) -> None:
     import keras_tuner
 
     from tfmedcai.search.oracles.supernet import SupernetOracle
@@ -113,7 +115,7 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
     oracle = registry.load("oracles", name)(space, getattr(settings, name, None), seed, objective, run.oracles)
     limits = Limits(settings.search.trials, settings.search.fit.epochs, settings.search.max_failures)
     if isinstance(oracle, SupernetOracle):
-        _learn(oracle, task, run, seed, quiet)
+        _learn(oracle, task, relaxing, run, seed, quiet)
     rounds = _rounds_writer(run, oracle, name, seed)
     best: list[float] = []
     with progress(limits.trials, f"{name}, seed {seed}", quiet=quiet) as tell:
@@ -151,17 +153,15 @@ def _search_one(task: "Task", run: Run, name: str, seed: int, quiet: bool) -> No
         tuner.run()
 
 
-def _learn(oracle: "SupernetOracle", task: "Task", run: Run, seed: int, quiet: bool) -> None:
+def _learn(oracle: "SupernetOracle", task: "Task", relaxing: "RelaxedSearch", run: Run, seed: int, quiet: bool) -> None:
     """Runs the relaxed search on each part of the data, or goes on with it, and hands the oracle what came out."""
-    from tfmedcai.search.relaxed_search import relaxed_search
     from tfmedcai.tasks.fitting import Keeper
 
-    fit = task.settings.supernet
     for part in range(task.parts):
-        with progress(fit.epochs, f"supernet, seed {seed}, part {part}", quiet=quiet) as tell:
+        with progress(task.settings.supernet.epochs, f"supernet, seed {seed}, part {part}", quiet=quiet) as tell:
             keeper = Keeper(run.relaxed(seed, part), lambda row: tell(" ".join(f"{k} {v:.4g}" for k, v in row.items())))
             weights = seed * task.parts + part
-            oracle.learn(*relaxed_search(lambda part=part: task.relaxed(seed, part), fit, weights, keeper))
+            oracle.learn(*relaxing.run(lambda part=part: task.relaxed(seed, part), weights, keeper))
 
 
 def _rounds_writer(run: Run, oracle: Any, name: str, seed: int) -> Callable[[], None]:

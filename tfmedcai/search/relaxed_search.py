@@ -1,4 +1,4 @@
-"""Runs the search of a supernet, or goes on from its checkpoint: one file that holds all that an epoch left behind."""
+"""Runs searches of supernets, or goes on from their checkpoints: one file holds all that an epoch left behind."""
 
 from __future__ import annotations
 
@@ -27,45 +27,68 @@ POLY_POWER = 0.9
 NO_KEEPER = Keeper()
 
 
-def relaxed_search(
-    problem: Callable[[], Relaxed], settings: SupernetSettings, seed: int, keeper: Keeper = NO_KEEPER
-) -> tuple[Mixtures, list[Row]]:
-    """Descends weights and architecture parameters of a relaxed problem in turn.
+class RelaxedSearch:
+    """Searches one after the other, of seeds and parts of the data, that share the graph of one network.
 
-    On a CPU a search that was stopped and resumed ends in the same bits as an uninterrupted one.
+    Tracing a supernet can take longer than many of its epochs, and TensorFlow gives the memory of a traced graph back
+    with the process only. So the network is traced once, and set to the variables that a search begins with.
 
     Args:
-        problem: makes the network, its loss, and data for the weights and for the architecture; not called for a
-            search that has ended.
-        settings: numbers of the search.
-        seed: seed of weights, architecture parameters and whatever is drawn at random in the network.
-        keeper: where the state is kept after each epoch, and who is told.
-
-    Returns:
-        The mixing weights by name, and one row of losses, entropy and seconds an epoch.
-
-    Raises:
-        ValueError: if a loss is not a number, or if the checkpoint is damaged or of another search.
+        settings: numbers of the searches.
     """
-    if keeper.checkpoint is not None and keeper.checkpoint.exists():
-        rows, mixtures, _ = _read(keeper.checkpoint)
-        if len(rows) >= settings.epochs:
-            return mixtures, rows
-    relaxed = problem()
-    seed_everything(seed)
-    supernet = compiled(relaxed, settings, seed)
-    rows = _restored(supernet, keeper.checkpoint)
-    first = len(rows) * relaxed.weights.steps
-    supernet.fit(
-        tf.data.Dataset.zip(relaxed.weights.from_step(first), relaxed.architecture.from_step(first)),
-        initial_epoch=len(rows),
-        epochs=settings.epochs,
-        steps_per_epoch=relaxed.weights.steps,
-        shuffle=False,
-        verbose=0,
-        callbacks=[ArchitectureStart(settings.start_epoch), _EpochEnd(rows, keeper)],
-    )
-    return supernet.named_mixtures(), rows
+
+    def __init__(self, settings: SupernetSettings):
+        self.settings = settings
+        self._supernets: dict[Any, Supernet] = {}
+
+    def run(self, problem: Callable[[], Relaxed], seed: int, keeper: Keeper = NO_KEEPER) -> tuple[Mixtures, list[Row]]:
+        """Descends weights and architecture parameters of a relaxed problem in turn.
+
+        On a CPU a search that was stopped and resumed ends in the same bits as an uninterrupted one.
+
+        Args:
+            problem: makes the network, its loss, and data for the weights and for the architecture; not called for a
+                search that has ended. The loss must be the same for all problems of one shape.
+            seed: seed of weights, architecture parameters and whatever is drawn at random in the network.
+            keeper: where the state is kept after each epoch, and who is told.
+
+        Returns:
+            The mixing weights by name, and one row of losses, entropy and seconds an epoch.
+
+        Raises:
+            ValueError: if a loss is not a number, or if the checkpoint is damaged or of another search.
+        """
+        settings = self.settings
+        if keeper.checkpoint is not None and keeper.checkpoint.exists():
+            rows, mixtures, _ = _read(keeper.checkpoint)
+            if len(rows) >= settings.epochs:
+                return mixtures, rows
+        relaxed = problem()
+        supernet = self._untrained(relaxed, seed)
+        rows = _restored(supernet, keeper.checkpoint)
+        first = len(rows) * relaxed.weights.steps
+        supernet.fit(
+            tf.data.Dataset.zip(relaxed.weights.from_step(first), relaxed.architecture.from_step(first)),
+            initial_epoch=len(rows),
+            epochs=settings.epochs,
+            steps_per_epoch=relaxed.weights.steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[ArchitectureStart(settings.start_epoch), _EpochEnd(rows, keeper)],
+        )
+        return supernet.named_mixtures(), rows
+
+    def _untrained(self, relaxed: Relaxed, seed: int) -> Supernet:
+        """Returns the supernet of an earlier problem of the same shape as it is before a search, or else a new one."""
+        seed_everything(seed)
+        fresh = compiled(relaxed, self.settings, seed)
+        shapes = tuple(tuple(variable.shape) for variable in _state(fresh))
+        # The learning rate depends on the number of steps.
+        kept = self._supernets.setdefault((relaxed.weights.steps, shapes), fresh)
+        if kept is not fresh:
+            for variable, value in zip(_state(kept), _state(fresh), strict=True):
+                variable.assign(value)
+        return kept
 
 
 def compiled(problem: Relaxed, settings: SupernetSettings, seed: int) -> Supernet:

@@ -59,6 +59,7 @@ class Supernet(keras.Model):
             raise ValueError("`float16` would need its loss scaled in every step of the search: use `mixed_bfloat16`.")
         self.network, self.second_order = network, second_order
         self.architecture_moves = True
+        self._steps: dict[bool, Any] = {}
         self.architecture = [
             self.add_weight(
                 tuple(mixture.shape),
@@ -100,6 +101,7 @@ class Supernet(keras.Model):
             **options: of `keras.Model.compile`: loss, metrics, jit_compile and others.
         """
         super().compile(optimizer=optimizer, **options)
+        self._steps = {}
         self.architecture_optimizer = architecture_optimizer
         self.weight_decay, self.architecture_decay, self.clip = weight_decay, architecture_decay, clip
         self.optimizer.build(self.network.trainable_variables)
@@ -133,6 +135,14 @@ class Supernet(keras.Model):
         logs = self._weight_step(training)
         told = {"entropy": self.entropy(), "temperature": tf.convert_to_tensor(self.temperature)}
         return logs | {"architecture_loss": self.architecture_loss.result()} | told
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Makes the step that `fit` runs, one with and one without work for the architecture, each once."""
+        if force:
+            self._steps = {}
+        self.train_function = self._steps.get(self.architecture_moves)
+        super().make_train_function()
+        self._steps[self.architecture_moves] = self.train_function
 
     def compute_metrics(self, *args: Any, **options: Any) -> dict[str, Any]:
         """Returns what `keras.Model.compute_metrics` does, without the two running means of a training step."""
@@ -215,11 +225,9 @@ class ArchitectureStart(keras.callbacks.Callback):
         self.epoch = epoch
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Switches them on; the step is traced anew, so that before it does no work for them."""
-        moves = epoch >= self.epoch
-        if moves != self.model.architecture_moves:
-            self.model.architecture_moves = moves
-            self.model.make_train_function(force=True)
+        """Switches them on; before, the step does no work for them."""
+        self.model.architecture_moves = epoch >= self.epoch
+        self.model.make_train_function()
 
 
 def second_order_gradients(

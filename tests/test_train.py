@@ -28,9 +28,20 @@ def test_seeds_that_hold_subjects_out_train_what_their_own_search_found(run, see
         settings=settings, objective=Objective(), seeds_hold_out=seeds_hold_out, baselines=("i3posnet",)
     )
     jobs = _jobs(task, run, None)
-    of = {oracle: [str(job.candidate) for job in jobs if job.oracle == oracle] for oracle in ("latent", "random")}
+    of = {oracle: [str(job.candidate) for job in jobs if job.origin == oracle] for oracle in ("latent", "random")}
     assert of == {"latent": trained, "random": trained}
-    assert [str(job.candidate) for job in jobs if job.oracle is None] == ["i3posnet"] * 2
+    assert [str(job.candidate) for job in jobs if job.origin is None] == ["i3posnet"] * 2
     assert len({job.folder.folder for job in jobs}) == 6
     given = _jobs(task, run, "dw3x3")
     assert [str(job.candidate) for job in given] == ["dw3x3"] * 2 + ["i3posnet"] * 2
+
+
+def test_a_preset_stands_beside_the_best_of_another_space(run):
+    settings = Settings().updated({"training": {"baselines": ["darts_v2", "vnas_2d_p3d"]}})
+    task = SimpleNamespace(settings=settings, objective=Objective(), seeds_hold_out=False)
+    beside = [job for job in _jobs(task, run, None) if job.origin != "latent"]
+    assert [(job.origin, job.candidate.space) for job in beside] == [
+        ("darts_v2", "darts_cell"),
+        ("vnas_2d_p3d", "volumetric"),
+    ]
+    assert [job.folder.folder.parent.name for job in beside] == ["darts_v2", "vnas_2d_p3d"]

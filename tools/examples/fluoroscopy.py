@@ -11,7 +11,8 @@ import numpy as np
 
 from tfmedcai.data.images import read_image
 from tfmedcai.geometry.crop import disturb, sample_disturbance
-from tfmedcai.metrics.pose import axis_errors, summary
+from tfmedcai.metrics.pose import axis_errors
+from tfmedcai.metrics.statistics import summary_of
 from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.serving.client import Client
 from tfmedcai.serving.server import Server
@@ -71,7 +72,7 @@ def described(
         return line | {"position_std_mm": round(float(np.hypot(*found[:, :2].std(axis=0)) * resolution), 3)}
     for name, poses in (("start", start), ("found", found)):
         errors = [axis_errors(pose, wire, resolution) for pose in poses]
-        line[name] = summary({key: [error[key] for error in errors] for key in errors[0]})
+        line[name] = {key: summary_of([error[key] for error in errors]) for key in errors[0]}
     return line
 
 

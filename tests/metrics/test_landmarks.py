@@ -6,9 +6,9 @@ import pytest
 from tfmedcai.metrics.landmarks import (
     all_within,
     box_sides,
-    kbb_scores,
     localisation_errors,
     presence,
+    relative_errors,
     threshold_scores,
 )
 
@@ -33,9 +33,11 @@ def test_threshold_curve_rises_over_the_frames_with_the_joint():
 def test_kbb_is_measured_in_sizes_of_the_instrument():
     np.testing.assert_array_equal(box_sides(TRUE), [10, NAN, NAN])
     errors = localisation_errors(FOUND, TRUE)
-    np.testing.assert_array_equal(kbb_scores(errors, [10, 300, 10], (0.1, 0.5)), [[0.5, 0], [1, 0]])
+    relative = relative_errors(errors, [10, 300, 10])
+    np.testing.assert_array_equal(threshold_scores(relative, (0.1, 0.5)), [[0.5, 0], [1, 0]])
     # A frame whose instrument has no size counts neither as found nor as missed.
-    np.testing.assert_array_equal(kbb_scores(errors, [10, NAN, 10], (0.5,)), [[1, 0]])
+    relative = relative_errors(errors, [10, NAN, 10])
+    np.testing.assert_array_equal(threshold_scores(relative, (0.5,)), [[1, 0]])
 
 
 def test_presence_counts_only_where_somebody_looked():

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 QUOTED_PX = 20.0  # threshold at which CSL quotes its score
-QUOTED_PART = 0.15  # alpha of the KBB score
 
 
 class Presence(NamedTuple):
@@ -106,26 +105,23 @@ def box_sides(points: ArrayLike) -> np.ndarray:
     return np.where(np.count_nonzero(known, axis=(1, 2)) > 1, (high - low).max(axis=-1), np.nan)
 
 
-def kbb_scores(errors: ArrayLike, sizes: ArrayLike, alphas: Sequence[float] = (QUOTED_PART,)) -> np.ndarray:
-    """Returns the share of the frames in which each landmark lies within a part of the instrument's size.
+def relative_errors(errors: ArrayLike, sizes: ArrayLike) -> np.ndarray:
+    """Measures distances in sizes of the instrument; their `threshold_scores` at some alphas, 0.15 say, are KBB scores.
 
     Args:
         errors: `(frames, landmarks)` of `localisation_errors`.
-        sizes: `(frames,)` px, of `box_sides` say; a frame whose size is NaN is left out.
-        alphas: parts of the size.
+        sizes: `(frames,)` px, of `box_sides` say.
 
     Returns:
-        `(alphas, landmarks)` from 0 to 1.
+        `(frames, landmarks)`; NaN also in a frame whose size is NaN.
 
     Reference:
         CSL, section 3, after Rieke et al., 2015. Neither says how the size is measured: it is an argument here.
 
-    >>> kbb_scores([[5.0], [5.0]], [100.0, 10.0]).tolist()
+    >>> threshold_scores(relative_errors([[5.0], [5.0]], [100.0, 10.0]), [0.15]).tolist()
     [[0.5]]
     """
-    distances, sizes = np.asarray(errors, float), np.asarray(sizes, float)[:, np.newaxis]
-    # A landmark that was missed stays so beside a size that is not known.
-    return threshold_scores(np.where(np.isnan(sizes), np.nan, distances / sizes), alphas)
+    return np.asarray(errors, float) / np.asarray(sizes, float)[:, np.newaxis]
 
 
 def presence(predicted: ArrayLike, true: ArrayLike, annotated: ArrayLike | None = None) -> Presence:

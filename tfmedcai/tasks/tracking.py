@@ -15,7 +15,14 @@ from tfmedcai.data.frames import UNKNOWN
 from tfmedcai.inference.landmarks import Reading, parts_of, track
 from tfmedcai.losses.landmarks import SegmentationAndHeatmaps, SquaredDistance, peak
 from tfmedcai.losses.segmentation import CrossEntropy
-from tfmedcai.metrics.landmarks import all_within, box_sides, localisation_errors, presence, threshold_scores
+from tfmedcai.metrics.landmarks import (
+    all_within,
+    box_sides,
+    localisation_errors,
+    presence,
+    relative_errors,
+    threshold_scores,
+)
 from tfmedcai.metrics.segmentation import dice, precision_and_recall
 from tfmedcai.metrics.statistics import summary_of
 from tfmedcai.reports.document import Picture
@@ -142,16 +149,16 @@ class TrackingTask(Task):
 
     def _joint_groups(self, test: Samples, errors: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
         tracking = self.settings.tracking
-        limits, sizes = self._limits(test), self._sizes(test)
-        within = f"within_{tracking.threshold_px:g}_px"
-        scores = {within: errors <= limits, f"kbb_{tracking.kbb_alpha:g}": errors <= tracking.kbb_alpha * sizes}
-        undefined = {within: np.isnan(errors), f"kbb_{tracking.kbb_alpha:g}": np.isnan(errors) | np.isnan(sizes)}
+        limits, within = self._limits(test), f"within_{tracking.threshold_px:g}_px"
+        relative = relative_errors(errors, self._sizes(test))
+        scores = {within: errors / limits, f"kbb_{tracking.kbb_alpha:g}": relative / tracking.kbb_alpha}
         groups = {}
         for place, name in enumerate(tracking.joints):
             told = presence(kept[:, [place]], test.points[:, [place]], test.annotated[:, [place]])
             groups[name] = {"localisation_error_px": summary_of(errors[:, place])}
-            for metric, right in scores.items():
-                groups[name][metric] = summary_of(np.where(undefined[metric], np.nan, right)[:, place])
+            for metric, distances in scores.items():
+                right = np.where(np.isnan(distances), np.nan, distances <= 1)
+                groups[name][metric] = summary_of(right[:, place])
             groups[name] |= {f"presence_{key}": summary_of([value]) for key, value in told._asdict().items()}
         every = [all_within(row[np.newaxis], limit) for row, limit in zip(errors, limits[:, 0], strict=True)]
         return {"all joints": {"localisation_error_px": summary_of(errors.ravel()), within: summary_of(every)}} | groups
@@ -285,9 +292,9 @@ class TrackingTask(Task):
         return self.settings.tracking.threshold_px * samples.sizes[:, :1] / HEIGHT
 
     def _sizes(self, samples: Samples) -> np.ndarray:
-        """Size of the instrument in px of each frame as it was read, `(n, 1)`."""
+        """Size of the instrument in px of each frame as it was read, `(n,)`."""
         if self.settings.tracking.kbb_size == "joints":
-            return box_sides((samples.points + 0.5) * samples.scales)[:, np.newaxis]
+            return box_sides((samples.points + 0.5) * samples.scales)
         corners = []
         for label in samples.labels:
             rows, columns = np.nonzero((label > 0) & (label != UNKNOWN))
@@ -295,7 +302,7 @@ class TrackingTask(Task):
                 [[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]] if len(rows) else [[np.nan] * 2] * 2
             )
             corners.append(ends)
-        return box_sides(np.array(corners, float) * samples.scales)[:, np.newaxis]
+        return box_sides(np.array(corners, float) * samples.scales)
 
     def _curve_mean(self, errors: np.ndarray, samples: Samples) -> float:
         curve = threshold_scores(errors / self._limits(samples), CURVE)

@@ -3,6 +3,8 @@
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 from tfmedcai import cli
 from tfmedcai.config import Settings
 from tfmedcai.evaluate import EvaluateOptions, evaluate
+from tfmedcai.models.unet3d import unet3d
 from tfmedcai.predict import PredictOptions, predict
-from tfmedcai.runs import new_run
+from tfmedcai.runs import new_run, write_json
 from tfmedcai.search.__main__ import SearchOptions, search
 from tfmedcai.train import TrainOptions, train
 
@@ -153,3 +156,14 @@ def test_a_decathlon_folder_with_missing_files_or_undeclared_labels(folder, tmp_
     assert "labels/patient0.nii.gz: labels must be among 0, 2. Received 1" in said
     (root / "images" / "patient1.nii.gz").unlink()
     assert "1 of 4 files are missing, the first is" in refused(root, tmp_path, capsys, *more)
+
+
+def test_a_network_with_layers_of_this_package_is_exported_in_a_process_that_never_built_one(folder, tmp_path):
+    chosen = settings(folder, patch=(16, 16, 8))
+    made = new_run(tmp_path / "runs", chosen)
+    made.best(0).folder.mkdir(parents=True)
+    unet3d(input_shape=(16, 16, 8, 1), outputs=1, per_pixel=True, filters=2, depth=1).save(made.best(0).model)
+    write_json(made.best(0).card, {"network": "unet3d", "architecture": None})
+    command = [sys.executable, "-m", "tfmedcai.serving", "export", "--run", str(made.folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (made.exported / "1" / "saved_model.pb").exists()

@@ -5,7 +5,7 @@ import shutil
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -111,14 +111,13 @@ def export(verb: Export) -> Path:
     if trained[0].evaluation.exists():
         card["evaluation"] = read_json(trained[0].evaluation)
 
-    import keras
-
     from tfmedcai.serving.export import export as write
+    from tfmedcai.tasks.fitting import load_model
     from tfmedcai.tasks.task import make_task
 
-    model: Any = keras.saving.load_model(trained[0].model, compile=False)
+    signatures = make_task(settings).signatures(load_model(trained[0].model))
     folder = verb.output or run.exported
-    version = write(make_task(settings).signatures(model), folder, card=card, version=verb.version)
+    version = write(signatures, folder, card=card, version=verb.version)
     print(version)
     return version
 

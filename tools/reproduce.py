@@ -71,7 +71,7 @@ CLAIMS = {
         "darts_pose_small.toml",
     ),
     "vnas": Claim(
-        "V-NAS: the searched kernels are ahead of their mean, 3D U-Net and V-Net (Tables 2 to 4).",
+        "V-NAS: the searched kernels are ahead of their mean, 3D U-Net and V-Net (Tables 1 to 3).",
         "vnas_brain_small.toml",
         4,
     ),

@@ -20,8 +20,7 @@ class FusedNormalisation(layers.BatchNormalization):
 
     Keras itself fuses nothing on volumes, and builds several times as many operations, so that tracing a network of
     hundreds of normalisations takes minutes. The moving variance is the unbiased one. Masks, renormalisation,
-    synchronisation, and channels that are not last are left to BatchNormalization, as are use and fine-tuning of a
-    frozen layer.
+    synchronisation, channels that are not last, frozen layers and inference are left to BatchNormalization.
 
     Input: `(batch, ..., channels)` with fixed sizes but for the batch.
     """

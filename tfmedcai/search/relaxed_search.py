@@ -17,7 +17,7 @@ from tfmedcai.config import SupernetSettings
 from tfmedcai.runs import write_whole
 from tfmedcai.search.supernet import ArchitectureStart, Supernet
 from tfmedcai.tasks import optimizers
-from tfmedcai.tasks.fitting import Keeper, Row, compile_by_xla, seed_everything
+from tfmedcai.tasks.fitting import Keeper, Row, choose_compiler, seed_everything
 from tfmedcai.tasks.relaxed import Relaxed
 
 Mixtures = dict[str, np.ndarray]
@@ -108,7 +108,7 @@ def compiled(problem: Relaxed, settings: SupernetSettings, seed: int) -> Superne
         architecture_decay=settings.architecture_decay,
         clip=settings.clip or None,
         loss=problem.weights.loss,
-        jit_compile=compile_by_xla(),
+        jit_compile=choose_compiler(),
     )
     return supernet
 

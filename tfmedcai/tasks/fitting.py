@@ -114,16 +114,16 @@ def array_source(
 def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: Loss = "mse") -> None:
     """Compiles a network with the optimiser and learning-rate course of the settings."""
     optimizer = _optimizer(fit, _learning_rate(fit, steps, epochs))
-    model.compile(optimizer, loss=loss, jit_compile=compile_by_xla())
+    model.compile(optimizer, loss=loss, jit_compile=choose_compiler())
     # Else Keras makes the optimiser's variables in the first step and traces that step twice.
     model.optimizer.build(model.trainable_variables)
 
 
-def compile_by_xla() -> bool:
-    """Returns whether steps are to be compiled by XLA: it pays on a GPU, on a CPU it takes longer than it saves.
+def choose_compiler() -> bool:
+    """Switches TensorFlow's own rewriting of graphs on or off for this process, and says whether to compile by XLA.
 
-    On a CPU TensorFlow's own rewriting of graphs is left out as well: a training step gains nothing from it, and of the
-    tens of thousands of operations of a supernet it takes a minute.
+    XLA pays on a GPU. On a CPU either takes longer than it saves: a training step gains nothing from the rewriting,
+    which took half a minute to a minute for the tens of thousands of operations of a supernet.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on_gpu})
@@ -272,7 +272,7 @@ def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[k
 
 
 def without_training(model: keras.Model) -> keras.Model:
-    """Takes optimiser and loss off a network, so that its file is a third as large and asks for neither."""
+    """Takes optimiser and loss off a network, so that its file is smaller, a third after Adam, and asks for neither."""
     model.optimizer, model.compiled = None, False
     return model
 

@@ -40,6 +40,7 @@ class Adam(keras.optimizers.Adam):
         # Made once for all variables.
         self._scalars = (*powers, *(tf.constant(value) for value in (self.beta_1, self.beta_2, self.epsilon)))
         super().apply(grads, trainable_variables)
+        self._scalars = None  # else they would hold the graph of the step
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Moves one variable."""
@@ -63,4 +64,4 @@ class Adam(keras.optimizers.Adam):
 
 
 def _handle(variable: Any) -> Any:
-    return getattr(variable, "value", variable).handle if isinstance(variable, keras.Variable) else variable.handle
+    return (variable.value if isinstance(variable, keras.Variable) else variable).handle

@@ -33,6 +33,8 @@ class SGD(keras.optimizers.SGD):
 class Adam(keras.optimizers.Adam):
     """`keras.optimizers.Adam` with the same results; see there for its arguments."""
 
+    _scalars: Any = None  # while a step is made: powers of the decays, the decays, epsilon
+
     def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Moves all variables; see `keras.optimizers.Optimizer.apply`."""
         step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, tf.float32)

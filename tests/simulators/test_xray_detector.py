@@ -25,6 +25,14 @@ def test_smoothing_keeps_a_plain_image_and_the_sum_of_a_point():
     assert abs(np.sqrt((spread * (columns - 40) ** 2).sum()) - 1.1) < 0.05
 
 
+def test_a_batch_is_smoothed_image_by_image():
+    images = tf.random.stateless_uniform((2, 3, 20, 30), (1, 2))
+    wide, narrow = (tf.constant(detector.gaussian(sigma), tf.float32) for sigma in (1.5, 0.5))
+    smoothed = detector.smooth(images, wide, narrow)
+    for number in np.ndindex(2, 3):
+        np.testing.assert_allclose(smoothed[number], detector.smooth(images[number], wide, narrow), rtol=1e-5)
+
+
 def test_enlarging_keeps_straight_ramps_in_place():
     ramp = tf.reshape(2.0 * tf.range(24.0) + 0.5, (1, 24, 1)) * tf.ones((16, 1, 1))
     np.testing.assert_allclose(detector.enlarge(ramp, (32, 48))[8, 2:-2, 0], np.arange(48.0)[2:-2], atol=1e-4)

@@ -1,6 +1,8 @@
 import numpy as np
 import tensorflow as tf
 
+from tfmedcai.geometry.camera import Camera
+from tfmedcai.geometry.pose import transform
 from tfmedcai.simulators.xray_solids import (
     Rays,
     chord,
@@ -25,6 +27,19 @@ def rays(rotation, width=41, height=31):
     x = PLACE[0] / DEPTH + STEP * (np.arange(width) - width // 2)
     y = PLACE[1] / DEPTH + STEP * (np.arange(height) - height // 2)
     return Rays(*(tf.constant(values, tf.float32) for values in (x, y[:, np.newaxis], rotation, PLACE)))
+
+
+def test_rays_of_a_camera_go_through_its_pixels():
+    camera, pose = Camera.from_c_arm(1000.0, 0.5, (20, 30)), tf.constant([0.2, -0.1, 0.4, 5.0, 3.0, 600.0])
+    bundle = Rays.from_camera(camera, pose)
+    np.testing.assert_allclose(bundle.slopes_x + 0 * bundle.slopes_y, camera.rays()[..., 0], atol=1e-7)
+    np.testing.assert_allclose(bundle.slopes_y + 0 * bundle.slopes_x, camera.rays()[..., 1], atol=1e-7)
+    point = np.array([1.0, 2.0, -3.0], np.float32)
+    moved = transform(pose[tf.newaxis], point[np.newaxis])[0, 0]
+    np.testing.assert_allclose(tf.linalg.matvec(bundle.rotation, point) + bundle.translation, moved, rtol=1e-6)
+    part = Rays.from_camera(camera, pose, [tf.range(3.0, 9.0), tf.range(2.0, 5.0)])
+    np.testing.assert_array_equal(part.slopes_x, bundle.slopes_x[3:9])
+    np.testing.assert_array_equal(part.slopes_y, bundle.slopes_y[2:5])
 
 
 def marched(bundle, inside, reach=5.0, steps=1501):

@@ -12,7 +12,8 @@ _TAPS, _GRAIN_TAPS = 9, 5
 _POOL = 16
 
 
-def _gaussian(sigma: float, taps: int) -> np.ndarray:
+def gaussian(sigma: float, taps: int = _TAPS) -> np.ndarray:
+    """Returns the `(taps,)` weights of a Gaussian filter of standard deviation `sigma` + 0.1 px; they add up to 1."""
     places = np.arange(taps) - (taps - 1) / 2
     weights = np.exp(-0.5 * (places / (sigma + 0.1)) ** 2)
     return weights / weights.sum()
@@ -30,13 +31,13 @@ def sample(draws: Draws, image_size: tuple[int, int], blur_px: tuple[float, floa
     Returns:
         Arrays for `expose`, `detect`, `display` and `disturb`.
     """
-    grain = [_gaussian(draws.around(0.55, 0.3, 0.9, strength), _GRAIN_TAPS) for _ in range(2)]
+    grain = [gaussian(draws.around(0.55, 0.3, 0.9, strength), _GRAIN_TAPS) for _ in range(2)]
     values = {
         "scatter": draws.around(0.25, 0.1, 0.5, strength),
         "uneven": 1.0 + strength * draws.vector(16, -0.15, 0.15).reshape(4, 4),
         "aim": draws.around(0.5, 0.3, 0.7, strength),
         "latitude": draws.around(0.3, 0.15, 0.5, strength),
-        "blur": _gaussian(draws.uniform(*blur_px), _TAPS),
+        "blur": gaussian(draws.uniform(*blur_px), _TAPS),
         # Weights of unit energy keep the variance of the noise.
         "grain": [weights / np.linalg.norm(weights) for weights in grain],
         "quantum": 0.03 * draws.log_uniform(0.4, 2.5) ** strength,
@@ -70,20 +71,20 @@ def smooth(image: tf.Tensor, weights_x: tf.Tensor, weights_y: tf.Tensor) -> tf.T
     """Filters an image along rows and columns; the border is mirrored.
 
     Args:
-        image: `(height, width)` float.
+        image: `(..., height, width)` float.
         weights_x: `(taps,)` float, the same odd number of weights as `weights_y`.
         weights_y: `(taps,)` float.
 
     Returns:
-        `(height, width)` float.
+        `(..., height, width)` float.
     """
-    height, width = image.shape
+    height, width = image.shape[-2:]
     taps = weights_x.shape[0]
     half = taps // 2
-    padded = tf.pad(image, [[half, half], [half, half]], "SYMMETRIC")
+    padded = tf.pad(image, [[0, 0]] * (image.shape.rank - 2) + [[half, half]] * 2, "SYMMETRIC")
     # A sum of shifted images: a convolution of one channel is ten times slower here.
-    rows = tf.add_n([weight * padded[k : k + height] for k, weight in enumerate(tf.unstack(weights_y, taps))])
-    return tf.add_n([weight * rows[:, k : k + width] for k, weight in enumerate(tf.unstack(weights_x, taps))])
+    rows = tf.add_n([weight * padded[..., k : k + height, :] for k, weight in enumerate(tf.unstack(weights_y, taps))])
+    return tf.add_n([weight * rows[..., k : k + width] for k, weight in enumerate(tf.unstack(weights_x, taps))])
 
 
 def enlarge(image: tf.Tensor, image_size: tuple[int, int]) -> tf.Tensor:
@@ -116,7 +117,7 @@ def expose(parameters: dict, optical_depth: tf.Tensor, near: tf.Tensor, pixel: t
     """
     transmitted = tf.exp(-optical_depth)
     pooled = tf.nn.avg_pool2d(transmitted[tf.newaxis, ..., tf.newaxis], _POOL, _POOL, "SAME")[0, ..., 0]
-    wide = tf.constant(_gaussian(2.0, _TAPS), tf.float32)
+    wide = tf.constant(gaussian(2.0, _TAPS), tf.float32)
     # Zeros around: no scatter comes from where there is no beam.
     veil = smooth(tf.pad(pooled, [[4, 4], [4, 4]]), wide, wide)[4:-4, 4:-4]
     gain = enlarge(parameters["uneven"][..., tf.newaxis], tuple(pooled.shape))[..., 0]

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfmedcai.geometry.camera import Camera
-from tfmedcai.geometry.pose import image_pose_from_pose, pose_from_image_pose, rotation_matrix
+from tfmedcai.geometry.pose import image_pose_from_pose, pose_from_image_pose
 from tfmedcai.simulators import xray_anatomy, xray_clutter, xray_collimation, xray_detector
 from tfmedcai.simulators.xray_draws import Draws
 from tfmedcai.simulators.xray_metal import INSTRUMENTS, optical_depth
@@ -194,11 +194,10 @@ def _coarseness(settings: XRayScene) -> int:
 
 
 def _render(settings: XRayScene, scene: dict, seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    camera, size = settings.camera, settings.image_size
+    camera = settings.camera
     pose = pose_from_image_pose(scene["wanted"][tf.newaxis], camera, roll=scene["roll"])
     image_pose, pose = image_pose_from_pose(pose, camera)[0], pose[0]
-    pixels = [tf.range(count, dtype=tf.float32) for count in size[::-1]]
-    rays = _rays(camera, pixels, pose)
+    rays = Rays.from_camera(camera, pose)
     around, near, edges = _surroundings(settings, scene, pose, image_pose)
     instrument = INSTRUMENTS[settings.instrument]
     depth = optical_depth(instrument, scene["instrument"], rays, camera.resolution_at(settings.depth_mm[0]))
@@ -216,14 +215,6 @@ def _pixel(image_pose: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(image_pose[1::-1]), tf.int32)
 
 
-def _rays(camera: Camera, pixels: list[tf.Tensor], pose: tf.Tensor) -> Rays:
-    slopes = [
-        (pixel - centre) / camera.focal_length_px
-        for pixel, centre in zip(pixels, camera.principal_point_px, strict=True)
-    ]
-    return Rays(slopes[0], slopes[1][:, tf.newaxis], rotation_matrix(pose), pose[3:])
-
-
 def _surroundings(
     settings: XRayScene, scene: dict, pose: tf.Tensor, image_pose: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -237,7 +228,7 @@ def _surroundings(
         (tf.range(count, dtype=tf.float32) + 0.5) * (full / count) - 0.5
         for count, full in zip(counts, size[::-1], strict=True)
     ]
-    rays = _rays(settings.camera, pixels, pose)
+    rays = Rays.from_camera(settings.camera, pose, pixels)
     # Distractors are laid out in mm at the depth of the instrument, its axis pointing along x.
     right, down = rays.slopes_x * pose[5] - pose[3], rays.slopes_y * pose[5] - pose[4]
     cos, sin = tf.cos(image_pose[2]), tf.sin(image_pose[2])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+
+from tfmedcai.geometry.camera import Camera
+from tfmedcai.geometry.pose import rotation_matrix
 
 Interval = tuple[tf.Tensor, tf.Tensor]
 
@@ -33,6 +36,25 @@ class Rays:
     slopes_y: tf.Tensor
     rotation: tf.Tensor
     translation: tf.Tensor
+
+    @classmethod
+    def from_camera(cls, camera: Camera, pose: tf.Tensor, pixels: Sequence[tf.Tensor] | None = None) -> Rays:
+        """Builds the rays of a camera.
+
+        Args:
+            camera: the `Camera`.
+            pose: `(6,)` float, rotation vector in rad, translation in mm, solid frame to camera frame.
+            pixels: `(width,)` and `(height,)` float, x and y in px; None takes all pixels.
+
+        Returns:
+            The `Rays`.
+        """
+        pixels = pixels or [tf.range(count, dtype=tf.float32) for count in camera.image_size[::-1]]
+        slopes = [
+            (pixel - centre) / camera.focal_length_px
+            for pixel, centre in zip(pixels, camera.principal_point_px, strict=True)
+        ]
+        return cls(slopes[0], slopes[1][:, tf.newaxis], rotation_matrix(pose), pose[3:])
 
     def along(self, normal: tf.Tensor | tuple[float, float, float], offset: tf.Tensor | float = 0.0) -> Interval:
         """Measures the rays along a direction of the solid frame.

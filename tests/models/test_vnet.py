@@ -64,3 +64,11 @@ def test_vector():
 def test_wrong_sizes(sizes):
     with pytest.raises(ValueError, match=f"`{next(iter(sizes))}` must be"):
         vnet(**{"input_shape": (16, 16, 16, 1), "filters": 2, **sizes})
+
+
+def test_normalisation_takes_out_the_scale():
+    image = np.random.default_rng(0).normal(size=(2, 16, 16, 16, 1)).astype("float32")
+    for normalised, factor in ((False, 10), (True, 1)):
+        model = vnet(input_shape=(16, 16, 16, 1), filters=2, normalised=normalised)
+        logits, of_brighter = (model(grey, training=True) for grey in (image, 10 * image))
+        np.testing.assert_allclose(of_brighter, factor * logits, rtol=0.02, atol=0.02)

@@ -147,7 +147,8 @@ class VNetSettings(Table):
     """V-Net, a hand-made network for the segmentation of volumes."""
 
     filters: PositiveInt = Field(default=16, description="channels of the first stage")
+    normalised: bool = Field(default=False, description="batch normalisation, which the published network has not")
 
     def size(self, *, search: bool) -> dict[str, Any]:
-        """Returns `filters`, the same while searching and at full size."""
+        """Returns `filters` and `normalised`, the same while searching and at full size."""
         return self.model_dump()

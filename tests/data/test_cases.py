@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -151,15 +149,12 @@ def test_files_that_do_not_fit(tmp_path):
         read_case(Case("a", "a", (image, image)), channels=3)
 
 
-def test_real_patients():
-    folder = Path(os.environ.get("TFMEDCAI_DATA", Path(__file__).parents[3] / "shared" / "data")) / "mri"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}: set TFMEDCAI_DATA to the folder of real data")
-    cases = patient_folders(folder / "brain_brats2013_2mm", ("flair", "t1c"), "seg")
+def test_real_patients(real_data):
+    cases = patient_folders(real_data("mri/brain_brats2013_2mm"), ("flair", "t1c"), "seg")
     assert len({case.patient for case in cases}) == 5
     image, label = read_case(cases[0], labels=(1, 2, 3, 4))
     assert image.array.shape == (120, 120, 77, 2) and label.array.max() == 4
-    prostate = patient_folders(folder / "prostate_prostatex_picai", ("t2w", "adc"), "zones_yuan23")
+    prostate = patient_folders(real_data("mri/prostate_prostatex_picai"), ("t2w", "adc"), "zones_yuan23")
     image, label = read_case(prostate[0], labels=(1, 2))
     # The apparent diffusion coefficient comes from a grid of a fourth of the resolution; the gland lies in its view.
     assert image.array.shape == (384, 384, 19, 2) and (image.array[..., 1][label.array > 0] > 0).mean() > 0.99

@@ -2,8 +2,6 @@
 
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +10,6 @@ from PIL import Image
 from tfmedcai.data.endoscopy import ENDOVIS_JOINTS, Widths, by_side, endovis, laparoscopy, plain, retinal
 from tfmedcai.data.frames import read_frames
 from tfmedcai.data.video import write_video
-
-DATA = Path(os.environ.get("TFMEDCAI_DATA", Path(__file__).parents[3] / "shared" / "data")) / "endoscopy"
-real = pytest.mark.skipif(not DATA.is_dir(), reason=f"no real frames in {DATA}")
 
 
 def pictures(folder, names, size=(20, 30)):
@@ -103,11 +98,10 @@ def test_plain_folders(tmp_path):
         plain(tmp_path)
 
 
-@real
-def test_real_frames_are_all_found():
-    eyes = retinal(DATA / "retinal_rmit", Widths(14, 5))
+def test_real_frames_are_all_found(real_data):
+    eyes = retinal(real_data("endoscopy/retinal_rmit"), Widths(14, 5))
     assert {name: sum(f.sequence == name for f in eyes) for name in ("seq1", "seq3")} == {"seq1": 101, "seq3": 137}
-    bellies = laparoscopy(DATA / "laparoscopy_sznitman", Widths(26))
+    bellies = laparoscopy(real_data("endoscopy/laparoscopy_sznitman"), Widths(26))
     assert sum(f.sequence == "train" for f in bellies) == 100 and sum(f.sequence == "test" for f in bellies) == 75
     seen = [sum(np.isfinite(point).all() for point in frame.points.values()) for frame in bellies]
     assert set(seen) <= {0, 1, 2} and np.mean(seen) > 1
@@ -115,9 +109,8 @@ def test_real_frames_are_all_found():
     assert image.shape == (480, 640, 3)
 
 
-@real
-def test_real_labels_of_endovis(tmp_path):
-    for file in sorted((DATA / "endovis15_pose_labels").glob("*_labels.json")):
+def test_real_labels_of_endovis(tmp_path, real_data):
+    for file in sorted(real_data("endoscopy/endovis15_pose_labels").glob("*_labels.json")):
         (tmp_path / file.name).symlink_to(file)
     frames = endovis(tmp_path)
     assert len({frame.sequence for frame in frames}) == 10

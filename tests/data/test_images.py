@@ -1,5 +1,3 @@
-import os
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -106,12 +104,8 @@ def test_dicom_is_read_by_its_stored_bits(tmp_path, monkeypatch, interpretation,
     np.testing.assert_array_equal(read_image(tmp_path / "a.dcm"), [expected])
 
 
-def test_a_real_fluoroscopy_frame_is_read():
-    folder = Path(os.environ.get("TFMEDCAI_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    path = folder / "xray" / "hip_dhs_fluoroscopy" / "IM-0001-0022.png"
-    if not path.is_file():
-        pytest.skip(f"no {path}: set TFMEDCAI_DATA to the folder of real data")
-    image = read_image(path)
+def test_a_real_fluoroscopy_frame_is_read(real_data):
+    image = read_image(real_data("xray/hip_dhs_fluoroscopy/IM-0001-0022.png"))
     assert image.shape == (1024, 1024)
     # Outside the image intensifier, the wire, and bone beside it.
     assert image[10, 10] == 0.0 and 0.1 < image[640, 345] < 0.25 < image[600, 420] < 0.6

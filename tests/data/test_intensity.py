@@ -1,6 +1,3 @@
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -42,12 +39,8 @@ def test_says_what_is_wrong():
         z_score(np.zeros((2, 2, 2, 3)), np.zeros((2, 2, 3), bool))
 
 
-def test_foreground_of_real_brains():
-    folder = Path(os.environ.get("TFMEDCAI_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    folder = folder / "mri" / "brain_brats2013_2mm"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}: set TFMEDCAI_DATA to the folder of real data")
-    case = patient_folders(folder, ("flair", "t1c"), "brainmask")[0]
+def test_foreground_of_real_brains(real_data):
+    case = patient_folders(real_data("mri/brain_brats2013_2mm"), ("flair", "t1c"), "brainmask")[0]
     image, _ = read_case(case)
     brain = read_labels(case.label).array > 0
     found = foreground(image.array)  # the background is the smallest value here, not 0

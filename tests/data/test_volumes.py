@@ -1,5 +1,4 @@
 import gzip
-import os
 from pathlib import Path
 
 import nibabel as nib
@@ -199,20 +198,17 @@ def test_a_place_that_cannot_be_written_to(tmp_path):
         file_stem("a.png")
 
 
-def test_real_volumes_are_written_as_they_were(tmp_path):
-    folder = Path(os.environ.get("TFMEDCAI_DATA", Path(__file__).parents[3] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}: set TFMEDCAI_DATA to the folder of real data")
+def test_real_volumes_are_written_as_they_were(tmp_path, real_data):
     for name, orientation in (
         ("ct/patientA/seg_total.nii.gz", "RAS"),
         ("ct/patientB/seg_total.nii.gz", "LPS"),
         ("ct/verse_vertebra_mask/sub-verse004_seg-vert_msk.nii.gz", "PIR"),
     ):
-        volume = read_labels(folder / name)
+        volume = read_labels(real_data(name))
         assert volume.orientation == orientation
         back = reorient(reorient(volume), orientation)
         write_volume(tmp_path / "a.nii.gz", back)
-        first, second = nib.load(folder / name), nib.load(tmp_path / "a.nii.gz")
+        first, second = nib.load(real_data(name)), nib.load(tmp_path / "a.nii.gz")
         np.testing.assert_array_equal(second.affine, first.affine)
         np.testing.assert_array_equal(np.asanyarray(second.dataobj), np.asanyarray(first.dataobj))
 

@@ -1,6 +1,4 @@
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,30 +26,27 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_golden_values(name):
-    path = Path(os.environ.get("TFMEDCAI_GOLDEN", Path(__file__).parents[3] / "shared" / "golden"))
-    if not (path / "golden_metrics.json").is_file():
-        pytest.skip(f"no golden_metrics.json in {path}: set TFMEDCAI_GOLDEN")
-    golden = json.loads((path / "golden_metrics.json").read_text())[name]
+def test_golden_values(name, golden):
+    recorded = json.loads(golden("golden_metrics.json").read_text())[name]
     true, predicted, spacing = PAIRS[name]
     truth, prediction = (ball(*which, spacing) for which in (true, predicted))
-    assert [truth.sum(), prediction.sum()] == golden["voxels"]
-    assert dice(prediction, truth) == pytest.approx(golden["dice"], abs=1e-4)
+    assert [truth.sum(), prediction.sum()] == recorded["voxels"]
+    assert dice(prediction, truth) == pytest.approx(recorded["dice"], abs=1e-4)
 
     found = surface_distances(prediction, truth, spacing)
-    assert found.dice(2.0) == pytest.approx(golden["deepmind_surface_dice@2mm"], abs=1e-4)
-    assert found.hausdorff(95) == pytest.approx(golden["deepmind_hd95"], abs=1e-4)
-    assert found.hausdorff(100) == pytest.approx(golden["deepmind_hd100"], abs=1e-4)
+    assert found.dice(2.0) == pytest.approx(recorded["deepmind_surface_dice@2mm"], abs=1e-4)
+    assert found.hausdorff(95) == pytest.approx(recorded["deepmind_hd95"], abs=1e-4)
+    assert found.hausdorff(100) == pytest.approx(recorded["deepmind_hd100"], abs=1e-4)
     directed = [np.average(found.to_prediction, weights=found.true_areas)]
     directed += [np.average(found.to_truth, weights=found.predicted_areas)]
-    assert directed == pytest.approx(golden["deepmind_avg"], abs=1e-4)
+    assert directed == pytest.approx(recorded["deepmind_avg"], abs=1e-4)
     assert min(directed) - 1e-9 <= found.average() <= max(directed) + 1e-9
 
     found = surface_distances(prediction, truth, spacing, "border")
-    assert found.dice(2.0) == pytest.approx(golden["monai_surface_dice@2mm subvoxels=False"], abs=1e-4)
-    assert found.hausdorff(95) == pytest.approx(golden["monai_hd95"], abs=1e-4)
-    assert found.hausdorff(100) == pytest.approx(golden["medpy_hd"], abs=1e-4)
-    assert found.average() == pytest.approx(golden["medpy_assd"], abs=1e-4)
+    assert found.dice(2.0) == pytest.approx(recorded["monai_surface_dice@2mm subvoxels=False"], abs=1e-4)
+    assert found.hausdorff(95) == pytest.approx(recorded["monai_hd95"], abs=1e-4)
+    assert found.hausdorff(100) == pytest.approx(recorded["medpy_hd"], abs=1e-4)
+    assert found.average() == pytest.approx(recorded["medpy_assd"], abs=1e-4)
 
 
 def reference(prediction, truth, spacing, convention):

@@ -4,10 +4,8 @@ import base64
 import http.client
 import json
 import math
-import os
 import re
 import time
-from pathlib import Path
 
 import grpc
 import pytest
@@ -20,12 +18,12 @@ from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest, Re
 from tensorflow_serving.apis.predict_pb2 import PredictRequest, PredictResponse
 from tensorflow_serving.apis.regression_pb2 import RegressionResponse
 
+from tests.conftest import GOLDEN
 from tfmedcai.serving.options import ServerOptions
 from tfmedcai.serving.server import Server
 from tfmedcai.serving.sources import read_config
 
-ROOT = Path(__file__).parents[2]
-GOLDEN = (ROOT / os.environ.get("TFMEDCAI_GOLDEN", "../shared/golden") / "serving").resolve()
+SERVING = GOLDEN / "serving"
 REPLIES = {
     "Predict": PredictResponse,
     "GetModelMetadata": GetModelMetadataResponse,
@@ -56,7 +54,7 @@ def called(case: dict) -> tuple[str, bytes]:
 
 
 def load_cases() -> list[dict]:
-    path = GOLDEN / "conformance.json"
+    path = SERVING / "conformance.json"
     return json.loads(path.read_text()) if path.exists() else []
 
 
@@ -66,13 +64,13 @@ REPLAYED = [
 ]
 REST = [case for case in CASES if "http_method" in case]
 RELOADS = [case for case in CASES if case.get("method") == "HandleReloadConfigRequest"]
-pytestmark = pytest.mark.skipif(not CASES, reason=f"no recorded answers in {GOLDEN} (set TFMEDCAI_GOLDEN)")
+pytestmark = pytest.mark.skipif(not CASES, reason=f"no recorded answers in {SERVING}: set TFMEDCAI_GOLDEN")
 
 
 @pytest.fixture(scope="module")
 def channel(tmp_path_factory):
     config = tmp_path_factory.mktemp("config") / "models.config"
-    config.write_text((GOLDEN / "models.config").read_text().replace("${MODELS}", str(GOLDEN / "models")))
+    config.write_text((SERVING / "models.config").read_text().replace("${MODELS}", str(SERVING / "models")))
     options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
     server_options = ServerOptions(
         port=0,
@@ -234,6 +232,6 @@ def test_models_are_removed_and_restored(channel):
 
 
 def reload(channel, case: dict) -> tuple[str, str, bytes]:
-    text = case["request_text"].replace("${MODELS}", str(GOLDEN / "models"))
+    text = case["request_text"].replace("${MODELS}", str(SERVING / "models"))
     request = text_format.Parse(text, ReloadConfigRequest()).SerializeToString()
     return ask(channel, "/tensorflow.serving.ModelService/HandleReloadConfigRequest", request)

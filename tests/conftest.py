@@ -1,0 +1,29 @@
+"""What lies beside the repository, and tests skip without: recorded answers of other programs, real data."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GOLDEN = (ROOT / os.environ.get("TFMEDCAI_GOLDEN", "../shared/golden")).resolve()
+DATA = (ROOT / os.environ.get("TFMEDCAI_DATA", "../shared/data")).resolve()
+
+
+@pytest.fixture(scope="session")
+def golden() -> Callable[[str], Path]:
+    """Finds a file or folder of recorded answers."""
+    return lambda name: _there(GOLDEN / name, "set TFMEDCAI_GOLDEN to the folder of recorded answers")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Callable[[str], Path]:
+    """Finds a file or folder of real data."""
+    return lambda name: _there(DATA / name, "set TFMEDCAI_DATA to the folder of real data")
+
+
+def _there(path: Path, advice: str) -> Path:
+    if not path.exists():
+        pytest.skip(f"no {path}: {advice}")
+    return path

@@ -109,3 +109,13 @@ def test_transform_takes_points_for_all_or_for_each():
     expected = [Rotation.from_rotvec(p[:3]).apply(points) + p[3:] for p in pose]
     np.testing.assert_allclose(transform(pose, points), expected, atol=1e-12)
     np.testing.assert_allclose(transform(pose, np.stack([points, points])), expected, atol=1e-12)
+
+
+def test_points_have_a_derivative_in_the_pose_without_rotation():
+    pose, point = tf.zeros((1, 6)), [3.0, 4.0, 5.0]
+    with tf.GradientTape() as tape:
+        tape.watch(pose)
+        moved = transform(pose, [point])[:, 0]
+    # A small turn about an axis moves a point along its cross product with the axis.
+    expected = np.concatenate([np.cross(np.eye(3), point).T, np.eye(3)], axis=1)
+    np.testing.assert_allclose(tape.batch_jacobian(moved, pose)[0], expected, atol=1e-6)

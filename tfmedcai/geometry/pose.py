@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tfmedcai.geometry.camera import Camera
-from tfmedcai.geometry.rotations import axis_angle, rotation_matrix_3d
+from tfmedcai.geometry.rotations import matrix_from_vector, vector_from_euler
 
 
 def rotation_matrix(pose: tf.Tensor) -> tf.Tensor:
@@ -18,9 +18,7 @@ def rotation_matrix(pose: tf.Tensor) -> tf.Tensor:
     Returns:
         `(..., 3, 3)` float, instrument frame to camera frame.
     """
-    vector, _ = tf.split(tf.convert_to_tensor(pose), 2, axis=-1)
-    angle = tf.norm(vector, axis=-1, keepdims=True)
-    return rotation_matrix_3d.from_axis_angle(tf.math.divide_no_nan(vector, angle), angle)
+    return matrix_from_vector(tf.convert_to_tensor(pose)[..., :3])
 
 
 def transform(pose: tf.Tensor, points: tf.Tensor) -> tf.Tensor:
@@ -107,5 +105,6 @@ def pose_from_image_pose(image_pose: tf.Tensor, camera: Camera, roll: tf.Tensor 
     forward = length[:, tf.newaxis] * direction + offset
     azimuth = tf.atan2(forward[:, 1], forward[:, 0])
     roll = tf.broadcast_to(tf.cast(roll, image_pose.dtype), tf.shape(angle))
-    axis, turn = axis_angle.from_euler(tf.stack([roll, -tilt, azimuth], axis=-1))
-    return tf.concat([axis * turn, origin], axis=-1)
+    # The roll comes first, the azimuth last: the inverse of the angles' opposites in their usual order.
+    vector = -vector_from_euler(-tf.stack([roll, -tilt, azimuth], axis=-1))
+    return tf.concat([vector, origin], axis=-1)

@@ -95,7 +95,7 @@ def pose_from_image_pose(image_pose: tf.Tensor, camera: Camera, roll: tf.Tensor 
     """
     image_pose = tf.convert_to_tensor(image_pose)
     angle, tilt, resolution = tf.unstack(image_pose[:, 2:], axis=-1)
-    origin = camera.unproject(image_pose[:, :2], resolution * camera.focal_length_px)
+    origin = camera.unproject(image_pose[:, :2], camera.depth_at(resolution))
     direction = tf.stack([tf.cos(angle), -tf.sin(angle)], axis=-1)
     # forward_xy = length * direction + offset must have the length cos(tilt): a quadratic equation for `length`.
     offset = origin[:, :2] / origin[:, 2:] * tf.sin(tilt)[:, tf.newaxis]

@@ -26,7 +26,7 @@ class XRayScene:
         ValueError: if a number is out of its range.
 
     >>> XRayScene(instrument="guide_wire", pixel_mm=0.25).camera.focal_length_px
-    4000.0
+    (4000.0, 4000.0)
     """
 
     # "screw", "guide_wire", "drill" or "robot".

@@ -51,8 +51,10 @@ class Rays:
         """
         pixels = pixels or [tf.range(count, dtype=tf.float32) for count in camera.image_size[::-1]]
         slopes = [
-            (pixel - centre) / camera.focal_length_px
-            for pixel, centre in zip(pixels, camera.principal_point_px, strict=True)
+            (pixel - centre) / focal_length
+            for pixel, centre, focal_length in zip(
+                pixels, camera.principal_point_px, camera.focal_length_px, strict=True
+            )
         ]
         return cls(slopes[0], slopes[1][:, tf.newaxis], rotation_matrix(pose), pose[3:])
 

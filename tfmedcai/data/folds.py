@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from tfmedcai.data.files import write_whole
 
 
 class Split(NamedTuple):
@@ -170,9 +170,8 @@ class PatientFolds:
 
     def write(self, path: str | Path) -> None:
         """Writes the folds as JSON, whole or not at all."""
-        temporary = Path(path).with_name(f".{uuid.uuid4().hex[:8]}-{Path(path).name}")
-        temporary.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        text = json.dumps(asdict(self), indent=1) + "\n"
+        write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     @classmethod
     def read(cls, path: str | Path, patients: Mapping[str, str]) -> PatientFolds:

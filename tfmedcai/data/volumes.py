@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
-import uuid
 import zlib
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +15,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.openers import ImageOpener
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
+
+from tfmedcai.data.files import write_whole
 
 T = TypeVar("T")
 SUFFIXES = (".nii.gz", ".nii")
@@ -192,7 +191,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
         ValueError: if the ending is another or the place cannot be written to.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    _suffix(path)
     array = volume.array.astype(_STORED.get(volume.array.dtype.name, volume.array.dtype), copy=False)
     if volume.header is None:
         image = nib.Nifti1Image(array, volume.affine, dtype=array.dtype)
@@ -201,16 +200,7 @@ def write_volume(path: str | Path, volume: Volume) -> None:
         image = nib.Nifti1Image(array, volume.affine, volume.header, dtype=array.dtype)
         image.header.set_slope_inter(None, None)
         image.header["cal_min"] = image.header["cal_max"] = 0  # the window of the input is not that of the output
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}{suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(image, temporary)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ValueError(f"{path}: cannot write here ({error.strerror or error}). Choose another folder.") from error
-    finally:
-        with suppress(OSError):  # what went wrong is told above
-            temporary.unlink(missing_ok=True)
+    write_whole(path, lambda temporary: nib.save(image, temporary))
 
 
 def file_stem(path: str | Path) -> str:

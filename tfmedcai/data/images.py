@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -34,6 +35,18 @@ def read_image(path: str | Path) -> np.ndarray:
         raise ValueError(f"Image {path} must have a suffix of {', '.join(_READERS)}. Received {path.suffix!r}.")
     pixels, largest = reader(path)
     return _checked(pixels, largest, path)
+
+
+def import_pydicom(path: Path) -> Any:
+    """Returns the module pydicom, which not everybody needs, to read a file with.
+
+    Raises:
+        ImportError: if it is not installed.
+    """
+    try:
+        return importlib.import_module("pydicom")
+    except ImportError as error:
+        raise ImportError(f"Reading {path} needs the package pydicom: `pip install pydicom`.") from error
 
 
 def _checked(pixels: np.ndarray, largest: float, path: Path) -> np.ndarray:
@@ -83,10 +96,7 @@ def _read_array(path: Path) -> tuple[np.ndarray, float]:
 
 
 def _read_dicom(path: Path) -> tuple[np.ndarray, float]:
-    try:
-        pydicom = importlib.import_module("pydicom")
-    except ImportError as error:
-        raise ImportError(f"Reading {path} needs the package pydicom: `pip install pydicom`.") from error
+    pydicom = import_pydicom(path)
     try:
         record = pydicom.dcmread(path)
         pixels, largest = record.pixel_array, float(2 ** int(record.BitsStored) - 1)

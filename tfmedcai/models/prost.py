@@ -1,0 +1,177 @@
+"""ProST: the learned similarity of a volume at a pose and an X-ray image, but for the projection between its parts.
+
+similarity(volume, target, pose) = similarity_net([projector(volume_net(volume), pose), target]). Training takes the
+gradient with respect to the pose and then to the weights, so all layers have right second derivatives, which
+`keras.layers.BatchNormalization` and `LayerNormalization` have not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import keras
+from keras import layers, ops
+
+from tfmedcai.layers.convolution import MOMENTUM
+from tfmedcai.layers.fused_normalisation import FusedNormalisation
+from tfmedcai.layers.volumetric_convolution import VolumetricConvolution
+from tfmedcai.models.cross_vit import CrossVitSizes, cross_vit
+
+Tensor = keras.KerasTensor
+Form = Literal["journal", "miccai"]
+
+FORMS = ("journal", "miccai")
+EPSILON = 1e-5  # of batch normalisation: densities are small numbers
+PUBLISHED = CrossVitSizes()
+
+
+def prost_volume_net(
+    *,
+    input_shape: tuple[int, int, int, int] = (128, 128, 128, 1),
+    filters: Sequence[int] = (4, 8, 16, 8),
+    channels: int = 3,
+    form: Form = "journal",
+) -> keras.Model:
+    """Builds the network that adds to a volume what it learned about it, in several channels.
+
+    3x3x3 convolutions; the volume is added to every channel of the last one. The journal's form has batch normalisation
+    and ReLU behind all but the last one, that of MICCAI a ReLU behind each.
+
+    Args:
+        input_shape: (voxels, voxels, voxels, 1) of a volume of densities.
+        filters: channels of all convolutions but the last one.
+        channels: of the last one; each is projected.
+        form: "journal" or "miccai".
+
+    Returns:
+        Functional model `(batch, *voxels, 1)` -> `(batch, *voxels, channels)`.
+
+    Raises:
+        ValueError: if a number is not positive, the volume has several channels, or the form is unknown.
+
+    Reference:
+        Gao et al., A fully differentiable framework for 2D/3D registration, TMI 2024, figure 2; Gao et al.,
+        Generalizing spatial transformers to projective geometry, MICCAI 2020.
+
+    >>> prost_volume_net(input_shape=(16, 16, 16, 1), form="miccai").count_params()
+    8571
+    """
+    if len(input_shape) != 4 or input_shape[-1] != 1:
+        raise ValueError(f"`input_shape` must be three sizes in voxels and one channel. Received {input_shape}.")
+    if min(*input_shape, *filters, channels) < 1:
+        raise ValueError(
+            "`input_shape`, all of `filters` and `channels` must be positive. "
+            f"Received {input_shape}, {tuple(filters)} and {channels}."
+        )
+    if form not in FORMS:
+        raise ValueError(f"`form` must be one of {', '.join(FORMS)}. Received {form!r}.")
+    volume = x = keras.Input(input_shape, name="volume")
+    for number, width in enumerate((*filters, channels), start=1):
+        name, last = f"conv_{number}", number > len(filters)
+        x = VolumetricConvolution(width, 3, padding="same", name=name)(x)
+        if form == "journal" and not last:
+            x = _normalised(x, name)
+        if form == "miccai" or not last:
+            x = layers.ReLU(name=f"{name}_relu")(x)
+    return keras.Model(volume, layers.Add(name="sum")([x, volume]), name="prost_volume_net")
+
+
+def prost_similarity(
+    *, input_shape: tuple[int, int, int] = (128, 128, 3), sizes: CrossVitSizes = PUBLISHED
+) -> keras.Model:
+    """Builds the similarity of the journal: CrossViT on the moving image, made one channel, and the target image.
+
+    Args:
+        input_shape: (rows px, columns px, channels) of the projected volume.
+        sizes: of the CrossViT.
+
+    Returns:
+        Functional model of a list, moving `(batch, rows, columns, channels)` and target `(batch, rows, columns, 1)`,
+        -> `(batch,)`; lower is more alike.
+
+    Raises:
+        ValueError: if a number is not positive, or the patches do not fill the images.
+
+    Reference:
+        Gao et al., A fully differentiable framework for 2D/3D registration, TMI 2024, section II-B.
+
+    >>> small = CrossVitSizes(patches=(8, 32), tokens=(4, 8), depths=(1, 1), levels=1, exchanges=1, outputs=10)
+    >>> prost_similarity(input_shape=(64, 64, 3), sizes=small).output_shape
+    (None,)
+    """
+    moving, target = _images(input_shape)
+    x = layers.Conv2D(1, 3, padding="same", name="moving_conv")(moving)
+    logits = cross_vit(layers.Concatenate(name="images")([x, target]), sizes)
+    similarity = layers.Dense(1, name="similarity")(logits)
+    return keras.Model([moving, target], similarity[:, 0], name="prost_similarity")
+
+
+def prost_miccai_similarity(
+    *,
+    input_shape: tuple[int, int, int] = (128, 128, 3),
+    filters: Sequence[int] = (16, 64, 128),
+    outputs: int = 64,
+) -> keras.Model:
+    """Builds the similarity of MICCAI 2020: mean squared difference of what two encoders make of the images.
+
+    An encoder has a 3x3 convolution and a bottleneck at each of the resolutions, max pooling behind each, and a last
+    3x3 convolution. The bottleneck keeps its channels: 1x1, 3x3 and 1x1 convolutions without bias, batch normalisation
+    behind each, added to the input. The encoders share no weights.
+
+    Args:
+        input_shape: (rows px, columns px, channels) of the projected volume.
+        filters: channels at each resolution.
+        outputs: channels of the features that are compared.
+
+    Returns:
+        Functional model of a list, moving `(batch, rows, columns, channels)` and target `(batch, rows, columns, 1)`,
+        -> `(batch,)`; lower is more alike.
+
+    Raises:
+        ValueError: if a number is not positive.
+
+    Reference:
+        Gao et al., Generalizing spatial transformers to projective geometry with applications to 2D/3D registration,
+        MICCAI 2020.
+
+    >>> prost_miccai_similarity(input_shape=(16, 16, 3), filters=(4, 8), outputs=8).output_shape
+    (None,)
+    """
+    if min(*filters, outputs) < 1:
+        raise ValueError(f"All of `filters` and `outputs` must be positive. Received {tuple(filters)} and {outputs}.")
+    moving, target = _images(input_shape)
+    features = [_encoded(x, filters, outputs, name) for x, name in ((moving, "moving"), (target, "target"))]
+    difference = layers.Subtract(name="difference")(features)
+    similarity = ops.mean(ops.square(difference), axis=(1, 2, 3))
+    return keras.Model([moving, target], similarity, name="prost_miccai_similarity")
+
+
+def _images(input_shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise ValueError(f"`input_shape` must be rows, columns and channels. Received {input_shape}.")
+    return keras.Input(input_shape, name="moving"), keras.Input((*input_shape[:2], 1), name="target")
+
+
+def _encoded(x: Tensor, filters: Sequence[int], outputs: int, name: str) -> Tensor:
+    for stage, width in enumerate(filters, start=1):
+        place = f"{name}_{stage}"
+        x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"{place}_conv")(x)
+        x = _bottleneck(x, f"{place}_bottleneck")
+        x = layers.MaxPooling2D(2, name=f"{place}_pool")(x)
+    return layers.Conv2D(outputs, 3, padding="same", activation="relu", name=f"{name}_features")(x)
+
+
+def _bottleneck(x: Tensor, name: str) -> Tensor:
+    width, made = x.shape[-1], x
+    for number, size in enumerate((1, 3, 1), start=1):
+        place = f"{name}_{number}"
+        made = layers.Conv2D(width, size, padding="same", use_bias=False, name=place)(made)
+        made = _normalised(made, place)
+        if number < 3:
+            made = layers.ReLU(name=f"{place}_relu")(made)
+    return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, made]))
+
+
+def _normalised(x: Tensor, name: str) -> Tensor:
+    return FusedNormalisation(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_bn")(x)

@@ -178,15 +178,18 @@ class Camera:
             )
         return x
 
-    def rays(self) -> tf.Tensor:
+    def rays(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Computes the direction in which each pixel looks.
 
+        Args:
+            dtype: of the result.
+
         Returns:
-            `(height, width, 3)` float32, directions in the camera frame with z = 1: the point of a ray at depth z mm is
+            `(height, width, 3)` float, directions in the camera frame with z = 1: the point of a ray at depth z mm is
             z times its direction.
         """
         height, width = self.image_size
-        x, y = tf.meshgrid(tf.range(width, dtype=tf.float32), tf.range(height, dtype=tf.float32))
+        x, y = tf.meshgrid(tf.range(width, dtype=dtype), tf.range(height, dtype=dtype))
         return self.unproject(tf.stack([x, y], axis=-1), 1.0)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tfmedcai.geometry.pose import rotation_matrix
-from tfmedcai.geometry.rotations import axis_angle, rotation_matrix_3d
+from tfmedcai.geometry.rigid import compose
+from tfmedcai.geometry.rotations import compose_rotations, quaternion_from_vector, vector_from_quaternion
 
 SCALE = 10.0  # of DeepIM's translation
 
@@ -32,11 +32,10 @@ def deepim_update(pose: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
     [[0.0, 0.0, 0.0, 55.0, 0.0, 500.0]]
     """
     pose, step = tf.convert_to_tensor(pose), tf.convert_to_tensor(step)
-    turn = rotation_matrix_3d.from_quaternion(tf.math.l2_normalize(step[..., :4], axis=-1))
     lateral, depth = pose[..., 3:5], pose[..., 5:]
     depth_after = depth * tf.exp(-step[..., 6:] / SCALE)
     lateral_after = depth_after * (step[..., 4:6] / SCALE + lateral / depth)
-    rotation = _rotation_vector(turn @ rotation_matrix(pose))
+    rotation = compose_rotations(vector_from_quaternion(step[..., :4]), pose[..., :3])
     return tf.concat([rotation, lateral_after, depth_after], axis=-1)
 
 
@@ -51,12 +50,10 @@ def deepim_step(pose: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         `(..., 7)` float: unit quaternion x, y, z, w with w >= 0, then v_x, v_y, v_z.
     """
     pose, target = tf.convert_to_tensor(pose), tf.convert_to_tensor(target)
-    vector = _rotation_vector(rotation_matrix(target) @ tf.linalg.matrix_transpose(rotation_matrix(pose)))
-    half = tf.norm(vector, axis=-1, keepdims=True) / 2
+    turn = quaternion_from_vector(compose_rotations(target[..., :3], -pose[..., :3]))
     depth, depth_after = pose[..., 5:], target[..., 5:]
     lateral = SCALE * (target[..., 3:5] / depth_after - pose[..., 3:5] / depth)
-    turn = vector / 2 * tf.math.divide_no_nan(tf.sin(half), half)
-    return tf.concat([turn, tf.cos(half), lateral, SCALE * tf.math.log(depth / depth_after)], axis=-1)
+    return tf.concat([turn, lateral, SCALE * tf.math.log(depth / depth_after)], axis=-1)
 
 
 def geodesic_step(pose: tf.Tensor, gradient: tf.Tensor, rate: float = 0.5, normaliser: float = 1.0) -> tf.Tensor:
@@ -78,12 +75,5 @@ def geodesic_step(pose: tf.Tensor, gradient: tf.Tensor, rate: float = 0.5, norma
     >>> geodesic_step([[0.0, 0.0, 0.0, 5.0, 0.0, 0.0]], [[0.0, 0.0, 0.0, -2.0, 0.0, 0.0]]).numpy().round(3).tolist()
     [[0.0, 0.0, 0.0, 6.0, 0.0, 0.0]]
     """
-    pose, increment = tf.convert_to_tensor(pose), -rate * tf.convert_to_tensor(gradient)
-    before = rotation_matrix(pose)
-    translation = pose[..., 3:] + normaliser * tf.linalg.matvec(before, increment[..., 3:])
-    return tf.concat([_rotation_vector(before @ rotation_matrix(increment)), translation], axis=-1)
-
-
-def _rotation_vector(matrix: tf.Tensor) -> tf.Tensor:
-    axis, angle = axis_angle.from_rotation_matrix(matrix)
-    return axis * angle
+    rotation, shift = tf.split(-rate * tf.convert_to_tensor(gradient), 2, axis=-1)
+    return compose(pose, tf.concat([rotation, normaliser * shift], axis=-1))

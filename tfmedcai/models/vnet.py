@@ -37,8 +37,8 @@ def vnet(
         outputs: number of classes, or of values to regress.
         per_pixel: logits of every voxel; or else one vector of values for the whole patch.
         filters: channels of the first stage.
-        normalised: put a batch normalisation behind each convolution, which the publication does not; without, it stands
-            smaller learning rates only.
+        normalised: put a batch normalisation behind each convolution, which the publication does not; without, it
+            stands smaller learning rates only.
 
     Returns:
         Functional model `(batch, height, width, depth, channels)` -> `(batch, height, width, depth, outputs)` or

@@ -38,8 +38,7 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         volumes `(batch, depth, height, width, channels)`, attenuation in 1/mm, say, and
         poses `(batch, 6)` or `(batch, views, 6)`: rotation vector in rad, translation in mm, of the C-arm.
 
-    Outputs: `(batch, rows, columns, channels)` or `(batch, views, rows, columns, channels)`: line integrals, so without
-        a
+    Outputs: `(batch, rows, columns, channels)` or `(batch, views, rows, columns, channels)`: line integrals, without a
     unit where volumes are in 1/mm. A case alone and in a batch gives the same image to the last bit.
 
     Args:

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from tfmedcai.layers.ray_sums import Beam, Grid, image_of, second_of, spread_of, sums_of
+from tfmedcai.layers import path_lengths, ray_sums
+from tfmedcai.layers.ray_sums import Beam, Grid
 
 compiled = partial(tf.function, jit_compile=True, autograph=False)
 
@@ -127,19 +129,23 @@ def _traced(
     return _each(of_volume, scene.matrices, scene.starts, scene.counts, volumes, *weights)
 
 
+def _method(grid: Grid) -> ModuleType:
+    return path_lengths if grid.exact else ray_sums
+
+
 @compiled
 def _images(volumes: tf.Tensor, scene: Scene, grid: Grid) -> tf.Tensor:
-    return _traced(image_of, grid, scene, volumes)
+    return _traced(_method(grid).image_of, grid, scene, volumes)
 
 
 @compiled
 def _all_sums(volumes: tf.Tensor, scene: Scene, grid: Grid) -> tf.Tensor:
-    return _traced(sums_of, grid, scene, volumes)
+    return _traced(_method(grid).sums_of, grid, scene, volumes)
 
 
 @compiled
 def _second(volumes: tf.Tensor, scene: Scene, weights: tf.Tensor, grid: Grid) -> tf.Tensor:
-    return _traced(second_of, grid, scene, volumes, weights)
+    return _traced(_method(grid).second_of, grid, scene, volumes, weights)
 
 
 @compiled
@@ -149,7 +155,7 @@ def _transposed(scene: Scene, weights: tf.Tensor, grid: Grid) -> tf.Tensor:
     def of_volume(matrices: tf.Tensor, starts: tf.Tensor, counts: tf.Tensor, of_rays: tf.Tensor) -> tf.Tensor:
         jobs = _jobs(grid, scene, matrices, starts, counts)
         cut, dtype = jobs.cut(of_rays), of_rays.dtype
-        empty = tf.zeros(grid.length, dtype)
+        spread_of, empty = _method(grid).spread_of, tf.zeros(grid.length, dtype)
         row = tf.foldl(lambda row, number: spread_of(jobs.beam(number, dtype), row, cut[number]), jobs.numbers, empty)
         return grid.volume(row)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,7 @@ from tfmedcai.geometry.rotations import matrix_from_vector
 from tfmedcai.layers.line_sums import Scene, blocked, differentiable_images, images
 from tfmedcai.layers.ray_sums import BLOCK, Grid
 
+METHODS = ("trilinear", "siddon")
 NEARLY = 1e-12  # a ray is parallel to a plane if it comes no nearer to it in a mm
 
 
@@ -49,6 +50,8 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         isocentre: index along depth, height and width of the isocentre; None for the middle of the volume.
         block: rays that are traced at once: bounds the memory.
         differentiable: whether there are gradients; without, an image takes two thirds of the time.
+        method: "siddon" sums path lengths times voxels of one value each, exactly, in steps of its own; its second
+            derivatives do not see how the first ones jump where a ray meets an edge.
         **options: of `keras.layers.Layer`. Computes in float32, or in float64 if that is its type.
 
     Raises:
@@ -74,6 +77,7 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         isocentre: tuple[float, float, float] | None = None,
         block: int = BLOCK,
         differentiable: bool = True,
+        method: Literal["trilinear", "siddon"] = "trilinear",
         **options: Any,
     ):
         super().__init__(autocast=False, **options)
@@ -87,7 +91,9 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
             raise ValueError("`camera` must say its `source_isocentre_mm`. Received None.")
         self._source_isocentre_mm = camera.source_isocentre_mm
         self.camera, self.spacing_mm, self.step_mm, self.isocentre = camera, tuple(spacing_mm), step_mm, isocentre
-        self.block, self.differentiable = block, differentiable
+        if method not in METHODS:
+            raise ValueError(f"`method` must be one of {', '.join(METHODS)}. Received {method}.")
+        self.block, self.differentiable, self.method = block, differentiable, method
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
         """Projects."""
@@ -105,8 +111,9 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
             matrices, tf.transpose(rays), shape, self.step_mm, self.camera.source_detector_mm, self.block
         ).repeated(channels)
         sums = differentiable_images if self.differentiable else images
-        made = sums(of_channels, scene, Grid(shape, block=self.block))
-        lengths = tf.cast(self.step_mm, place) * tf.norm(rays, axis=-1)
+        exact = self.method == "siddon"
+        made = sums(of_channels, scene, Grid(shape, block=self.block, exact=exact))
+        lengths = tf.cast(1.0 if exact else self.step_mm, place) * tf.norm(rays, axis=-1)
         pictures = tf.reshape(made * lengths, (-1, channels, poses.shape[1], *self.camera.image_size))
         pictures = tf.cast(tf.transpose(pictures, (0, 2, 3, 4, 1)), self.compute_dtype)
         return pictures if views else pictures[:, 0]
@@ -118,7 +125,10 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns what makes the same layer."""
-        own = {name: getattr(self, name) for name in ("spacing_mm", "step_mm", "isocentre", "block", "differentiable")}
+        own = {
+            name: getattr(self, name)
+            for name in ("spacing_mm", "step_mm", "isocentre", "block", "differentiable", "method")
+        }
         return super().get_config() | {"camera": asdict(self.camera)} | own
 
     @classmethod

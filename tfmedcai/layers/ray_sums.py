@@ -24,11 +24,13 @@ class Grid(NamedTuple):
         faded: whether the volume fades to zero within a voxel around its outermost centres, so that every sum is a
             continuous function of the pose; else it ends at these centres.
         block: rays that are traced together.
+        exact: sum lengths in voxels of one value each (`layers/path_lengths.py`) instead of interpolated samples.
     """
 
     shape: tuple[int, int, int]
     faded: bool = True
     block: int = BLOCK
+    exact: bool = False
 
     @property
     def strides(self) -> tuple[int, int, int]:

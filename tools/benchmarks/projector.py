@@ -1,7 +1,7 @@
 """Speed of the X-ray projector beside DiffDRR and nanodrr."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks.measures import Case, Peers, beside, line, median_seconds
 
@@ -27,12 +27,14 @@ def projector(runs: int, peers: Peers) -> Iterator[Case]:
         return found
 
     yield from beside(_cases(128), names, measure, runs)
+    for name, run in _cases(128, "siddon").items():
+        yield line(f"siddon:{name}", median_seconds(run, runs))
     for size in (64, 128, 256):
         for name, run in _cases(size).items():
             yield line(f"{size}:{name}", median_seconds(run, max(1, runs // 3)))
 
 
-def _cases(size: int) -> dict[str, Callable[[], object]]:
+def _cases(size: int, method: Literal["trilinear", "siddon"] = "trilinear") -> dict[str, Callable[[], object]]:
     """Forward, gradients and double backward of a volume and a detector of a size, which cover the same space."""
     import numpy as np
     import tensorflow as tf
@@ -42,7 +44,7 @@ def _cases(size: int) -> dict[str, Callable[[], object]]:
 
     scale = 128 / size
     camera = Camera.from_c_arm(1020.0, 2.92 * scale, (size, size), source_isocentre_mm=620.0)
-    project = ProjectiveSpatialTransformer(camera, (2.33203125 * scale,) * 3, STEP_MM * scale)
+    project = ProjectiveSpatialTransformer(camera, (2.33203125 * scale,) * 3, STEP_MM * scale, method=method)
     random = np.random.default_rng(0)
     volume = tf.constant(random.uniform(0, 0.02, (1, size, size, size, 1)), tf.float32)
     weight = tf.constant(random.normal(size=(1, size, size, 1)), tf.float32)

@@ -80,4 +80,4 @@ def test_derivatives_agree_with_differences(pose):
 
 def test_unknown_method():
     with pytest.raises(ValueError, match="`method` must be one of trilinear, siddon"):
-        ProjectiveSpatialTransformer(CAMERA, SPACING, method="ray") 
+        ProjectiveSpatialTransformer(CAMERA, SPACING, method="ray")

@@ -81,7 +81,7 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         **options: Any,
     ):
         super().__init__(autocast=False, **options)
-        step_mm = step_mm or min(spacing_mm)
+        step_mm = min(spacing_mm) if step_mm is None else step_mm
         if len(spacing_mm) != 3 or not all(0 < length < math.inf for length in (*spacing_mm, step_mm)):
             raise ValueError(
                 "`spacing_mm` must be three lengths above 0 mm, along depth, height and width, and `step_mm` one. "
@@ -89,10 +89,10 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
             )
         if camera.source_isocentre_mm is None:
             raise ValueError("`camera` must say its `source_isocentre_mm`. Received None.")
-        self._source_isocentre_mm = camera.source_isocentre_mm
-        self.camera, self.spacing_mm, self.step_mm, self.isocentre = camera, tuple(spacing_mm), step_mm, isocentre
         if method not in METHODS:
             raise ValueError(f"`method` must be one of {', '.join(METHODS)}. Received {method}.")
+        self._source_isocentre_mm = camera.source_isocentre_mm
+        self.camera, self.spacing_mm, self.step_mm, self.isocentre = camera, tuple(spacing_mm), step_mm, isocentre
         self.block, self.differentiable, self.method = block, differentiable, method
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -114,7 +114,7 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         exact = self.method == "siddon"
         made = sums(of_channels, scene, Grid(shape, block=self.block, exact=exact))
         lengths = tf.cast(1.0 if exact else self.step_mm, place) * tf.norm(rays, axis=-1)
-        pictures = tf.reshape(made * lengths, (-1, channels, poses.shape[1], *self.camera.image_size))
+        pictures = tf.reshape(made * lengths, (-1, channels, tf.shape(poses)[1], *self.camera.image_size))
         pictures = tf.cast(tf.transpose(pictures, (0, 2, 3, 4, 1)), self.compute_dtype)
         return pictures if views else pictures[:, 0]
 

@@ -1,6 +1,7 @@
-"""What lies beside the repository, and tests skip without: recorded answers of other programs, real data."""
+"""One seed for every test; what lies beside the repository, and tests skip without: recorded answers, real data."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GOLDEN = (ROOT / os.environ.get("TFMEDCAI_GOLDEN", "../shared/golden")).resolve()
 DATA = (ROOT / os.environ.get("TFMEDCAI_DATA", "../shared/data")).resolve()
+
+
+@pytest.fixture(autouse=True)
+def _same_numbers() -> None:
+    """Draws the same weights in every run, whatever ran before."""
+    if keras := sys.modules.get("keras"):
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -162,21 +162,7 @@ def _transposed(scene: Scene, weights: tf.Tensor, grid: Grid) -> tf.Tensor:
     return _each(of_volume, scene.matrices, scene.starts, scene.counts, weights)
 
 
-def images(volumes: tf.Tensor, scene: Scene, grid: Grid) -> tf.Tensor:
-    """Sums the values along rays; not differentiable, and in two thirds of the time therefore.
-
-    Args:
-        volumes: `(volumes, depth, height, width)` float.
-        scene: the rays.
-        grid: how a volume lies in memory, and where it ends.
-
-    Returns:
-        `(volumes, poses, rays)`.
-    """
-    return _images(_fixed(volumes), _fixed(scene), grid)[..., 0, :]
-
-
-def differentiable_images(volumes: tf.Tensor, scene: Scene, grid: Grid) -> tf.Tensor:
+def images(volumes: tf.Tensor, scene: Scene, grid: Grid, *, differentiable: bool = True) -> tf.Tensor:
     """Sums the values along rays, differentiable twice by volumes and matrices.
 
     Which samples are taken is held fixed by the derivatives, as are the rays.
@@ -185,11 +171,14 @@ def differentiable_images(volumes: tf.Tensor, scene: Scene, grid: Grid) -> tf.Te
         volumes: `(volumes, depth, height, width)` float.
         scene: the rays.
         grid: how a volume lies in memory, and where it ends.
+        differentiable: without, fewer sums are made.
 
     Returns:
         `(volumes, poses, rays)`.
     """
-    return _image_and_slopes(volumes, scene, grid)[0][..., 0, :]
+    if differentiable:
+        return _image_and_slopes(volumes, scene, grid)[0][..., 0, :]
+    return _images(_fixed(volumes), _fixed(scene), grid)[..., 0, :]
 
 
 # An image is A(M) V, its P and Q are B(M) V. Both are linear in V, and `_spread` is their transpose; A changes with M

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from tfmedcai.geometry.camera import Camera
 from tfmedcai.geometry.rotations import matrix_from_vector
-from tfmedcai.layers.line_sums import Scene, blocked, differentiable_images, images
+from tfmedcai.layers.line_sums import Scene, blocked, images
 from tfmedcai.layers.ray_sums import BLOCK, Grid
 
 METHODS = ("trilinear", "siddon")
@@ -49,7 +49,7 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
             straight is summed exactly.
         isocentre: index along depth, height and width of the isocentre; None for the middle of the volume.
         block: rays that are traced at once: bounds the memory.
-        differentiable: whether there are gradients; without, an image takes two thirds of the time.
+        differentiable: whether there are gradients; without, fewer sums are made.
         method: "siddon" sums path lengths times voxels of one value each, exactly, in steps of its own; its second
             derivatives do not see how the first ones jump where a ray meets an edge.
         **options: of `keras.layers.Layer`. Computes in float32, or in float64 if that is its type.
@@ -110,9 +110,9 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         scene = scene_of(
             matrices, tf.transpose(rays), shape, self.step_mm, self.camera.source_detector_mm, self.block
         ).repeated(channels)
-        sums = differentiable_images if self.differentiable else images
         exact = self.method == "siddon"
-        made = sums(of_channels, scene, Grid(shape, block=self.block, exact=exact))
+        grid = Grid(shape, block=self.block, exact=exact)
+        made = images(of_channels, scene, grid, differentiable=self.differentiable)
         lengths = tf.cast(1.0 if exact else self.step_mm, place) * tf.norm(rays, axis=-1)
         pictures = tf.reshape(made * lengths, (-1, channels, tf.shape(poses)[1], *self.camera.image_size))
         pictures = tf.cast(tf.transpose(pictures, (0, 2, 3, 4, 1)), self.compute_dtype)

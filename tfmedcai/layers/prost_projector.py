@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import tensorflow as tf
 
-from tfmedcai.layers.line_sums import Scene, blocked, differentiable_images
+from tfmedcai.layers.line_sums import Scene, blocked, images
 from tfmedcai.layers.ray_sums import Grid
 
 
@@ -75,7 +75,7 @@ class PublishedProjector:
             tf.cast(tf.cast(count, dtype) * spans, tf.int32),
             tf.constant(self.step, dtype),
         )
-        return tf.reshape(differentiable_images(volume[tf.newaxis], scene, grid), (-1, *self.size))
+        return tf.reshape(images(volume[tf.newaxis], scene, grid), (-1, *self.size))
 
     def _rays(self, dtype: tf.DType) -> tf.Tensor:
         away = tf.abs(tf.constant(self.source - self.detector, dtype))

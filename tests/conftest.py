@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GOLDEN = (ROOT / os.environ.get("TFMEDCAI_GOLDEN", "../shared/golden")).resolve()
 DATA = (ROOT / os.environ.get("TFMEDCAI_DATA", "../shared/data")).resolve()
+CONFORMANCE = "test_conformance.py"
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +36,13 @@ def _there(path: Path, advice: str) -> Path:
     if not path.exists():
         pytest.skip(f"no {path}: {advice}")
     return path
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Says how many of the answers recorded from TensorFlow Serving the embedded server gives as well."""
+    agree, differ = (
+        sum(CONFORMANCE in report.nodeid for report in terminalreporter.stats.get(outcome, []))
+        for outcome in ("passed", "failed")
+    )
+    if agree + differ:
+        terminalreporter.write_line(f"TensorFlow Serving's recorded answers: {agree} of {agree + differ} agree")

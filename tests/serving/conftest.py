@@ -8,7 +8,6 @@ import tensorflow as tf
 from tfmedcai.serving.export import export
 from tfmedcai.tasks.task import Signature
 
-CONFORMANCE = "test_conformance.py"
 MEANING = {
     "image": "(batch, height, width, 1), grey value in [0, 1]",
     "score": "(batch, 2), no unit",
@@ -42,13 +41,3 @@ def model_folder(signatures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "tiny"
     export(signatures, folder, card={"task": "test"})
     return folder
-
-
-def pytest_terminal_summary(terminalreporter):
-    """Says how many of the answers recorded from TensorFlow Serving the embedded server gives as well."""
-    agree, differ = (
-        sum(CONFORMANCE in report.nodeid for report in terminalreporter.stats.get(outcome, []))
-        for outcome in ("passed", "failed")
-    )
-    if agree + differ:
-        terminalreporter.write_line(f"TensorFlow Serving's recorded answers: {agree} of {agree + differ} agree")

@@ -21,7 +21,7 @@ from tfmedcai.reports.series import (
     rank_correlations,
     scored,
 )
-from tfmedcai.reports.style import INK, colours, empty_axes, legend_above, plain_numbers, say, styled
+from tfmedcai.reports.style import INK, colours, empty_axes, legend_above, log_if_wide, plain_numbers, say, styled
 from tfmedcai.reports.tables import metric_title
 
 __all__ = [
@@ -36,7 +36,6 @@ __all__ = [
     "training_curves",
 ]
 MANY_POINTS = 2000  # from here on a scatter is a bitmap inside the SVG, which keeps the report small
-LOG_FROM = 20.0  # largest over smallest value from which a logarithmic axis shows more than a linear one
 
 
 @styled
@@ -178,7 +177,7 @@ def score_by_cost(trials: Iterable[Row], objective: Objective = SCORE, cost: str
     x, y = np.asarray([(cost_of(row, cost), row["score"]) for row in rows], float).T
     front = pareto_front(x, y, objective)
     axes.plot(x[front], y[front], "o--", color=INK, linewidth=1, markersize=6, mfc="none", label="Pareto front")
-    _log_if_wide(axes.set_xscale, x)
+    log_if_wide(axes.set_xscale, x)
     if axes.get_xscale() == "log":
         plain_numbers(axes.xaxis)
     axes.set_xlabel(metric_title(cost))
@@ -206,7 +205,7 @@ def error_histogram(errors: Mapping[str, np.ndarray], label: str) -> Figure:
         say(axes, "No finite error was recorded.")
         return figure
     everything = np.concatenate(list(kept.values()))
-    _log_if_wide(axes.set_xscale, np.quantile(everything, [0.02, 0.5, 1.0]))
+    log_if_wide(axes.set_xscale, np.quantile(everything, [0.02, 0.5, 1.0]))
     bins = _bins(everything, logarithmic=axes.get_xscale() == "log")
     for name, colour in colours(kept).items():
         if name not in kept:
@@ -235,11 +234,6 @@ def _bins(values: np.ndarray, logarithmic: bool, count: int = 32) -> np.ndarray:
     if not logarithmic:
         return np.linspace(0.0, high if high > 0 else 1.0, count + 1)
     return np.geomspace(np.quantile(values[values > 0], 0.01), high, count + 1)
-
-
-def _log_if_wide(set_scale: Callable[[str], None], values: np.ndarray) -> None:
-    if values.min() > 0 and values.max() / values.min() > LOG_FROM:
-        set_scale("log")
 
 
 @styled
@@ -271,7 +265,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Sequence[float
         return figure
     everything = np.concatenate(values)
     if len(everything):
-        _log_if_wide(axes.set_yscale, everything)
+        log_if_wide(axes.set_yscale, everything)
     if axes.get_yscale() == "log":
         plain_numbers(axes.yaxis)
     axes.set(xlabel="epoch", ylabel=metric.replace("_", " "))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ INK = "#1b1f24"  # html.py turns this colour into `currentColor`, so that figure
 GREY = "#7d8590"
 # Okabe and Ito, lifted where needed to stand out on white as well as on near-black.
 PALETTE = ("#0a7fc4", "#d9660b", "#0f9f76", "#c46b9f", "#a58a00", "#7a6ff0")
+LOG_FROM = 20.0  # largest over smallest value from which a logarithmic axis shows more than a linear one
 STYLE: Any = {  # matplotlib types the names of its settings as a closed list
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
@@ -75,6 +77,12 @@ def say(axes: Axes, text: str) -> None:
     """Writes into empty axes why there is nothing to see."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, text, ha="center", va="center", wrap=True, transform=axes.transAxes, color=INK)
+
+
+def log_if_wide(set_scale: Callable[[str], None], values: np.ndarray) -> None:
+    """Makes an axis logarithmic if the values on it are positive and span much."""
+    if values.min() > 0 and values.max() / values.min() > LOG_FROM:
+        set_scale("log")
 
 
 def plain_numbers(axis: Axis) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy import ndimage
 
+from tfmedcai.data.dicom_series import is_dicom, read_series
 from tfmedcai.data.resampling import reorient, resample_onto
 from tfmedcai.data.volumes import Volume, check_same_grid, file_stem, read_labels, read_volume
 
@@ -163,19 +164,24 @@ def read_anatomy(ct: str | Path, labels: str | Path | None = None) -> Anatomy:
     """Reads a CT, and what is labelled in it.
 
     Args:
-        ct: a .nii or .nii.gz file in Hounsfield units.
+        ct: a .nii or .nii.gz file in Hounsfield units, the folder of a DICOM series, or one file of a series where the
+            folder has several (DICOM needs the package pydicom).
         labels: a .nii or .nii.gz file on the same grid; its axes may be in another order.
 
     Returns:
         The `Anatomy`. Below -1000 HU there is air as well.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if a file is damaged, grids differ, axes are not at right angles, a spacing is missing, or values
-            are no Hounsfield units.
+        FileNotFoundError: if there is no such file or folder.
+        ImportError: if the CT is DICOM and pydicom is not installed.
+        ValueError: if a file is damaged, grids differ, slices are not equally spaced, axes not at right angles, a
+            spacing is missing, or values are no Hounsfield units.
     """
-    anatomy = anatomy_from_volumes(read_volume(ct), None if labels is None else read_labels(labels))
-    return replace(anatomy, name=file_stem(ct))
+    path = Path(ct)
+    dicom = is_dicom(path)
+    volume = read_series(path) if dicom else read_volume(path)
+    anatomy = anatomy_from_volumes(volume, None if labels is None else read_labels(labels))
+    return replace(anatomy, name=path.name if dicom else file_stem(path))
 
 
 def anatomy_from_volumes(ct: Volume, labels: Volume | None = None) -> Anatomy:

@@ -27,14 +27,28 @@ def read_image(path: str | Path) -> np.ndarray:
         ImportError: if the file is DICOM and pydicom is not installed.
         ValueError: if the file is not an image, has another number of dimensions, colours, or NaN.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no image file {path}. Check the path.")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise ValueError(f"Image {path} must have a suffix of {', '.join(_READERS)}. Received {path.suffix!r}.")
-    pixels, largest = reader(path)
-    return _checked(pixels, largest, path)
+    pixels, largest = _read(Path(path))
+    if pixels.min() < 0 or pixels.max() > 1:
+        raise ValueError(
+            f"Image {path} must hold values from 0 to {largest:g}. Received {pixels.min() * largest:g} to "
+            f"{pixels.max() * largest:g}: scale it before."
+        )
+    return pixels
+
+
+def read_measured(path: str | Path) -> np.ndarray:
+    """Reads a grey-scale radiograph as `read_image` does, but floats of any range, line integrals say.
+
+    Args:
+        path: a file.
+
+    Returns:
+        `(height, width)` float32; integers in [0, 1] as `read_image` has them, floats as they are.
+
+    Raises:
+        FileNotFoundError, ImportError, ValueError: as `read_image`, but for the range.
+    """
+    return _read(Path(path))[0]
 
 
 def import_pydicom(path: Path) -> Any:
@@ -49,7 +63,14 @@ def import_pydicom(path: Path) -> Any:
         raise ImportError(f"Reading {path} needs the package pydicom: `pip install pydicom`.") from error
 
 
-def _checked(pixels: np.ndarray, largest: float, path: Path) -> np.ndarray:
+def _read(path: Path) -> tuple[np.ndarray, float]:
+    """Returns pixels, as fractions of the range of integers, and the largest of that range."""
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no image file {path}. Check the path.")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"Image {path} must have a suffix of {', '.join(_READERS)}. Received {path.suffix!r}.")
+    pixels, largest = reader(path)
     if pixels.ndim == 3 and pixels.shape[-1] in (3, 4) and np.all(pixels[..., :3] == pixels[..., :1]):
         pixels = pixels[..., 0]
     if pixels.ndim != 2 or min(pixels.shape) == 0:
@@ -63,12 +84,7 @@ def _checked(pixels: np.ndarray, largest: float, path: Path) -> np.ndarray:
             f"Image {path} must hold finite numbers. Received {np.sum(~np.isfinite(pixels))} NaN or infinite pixels: "
             "replace them before."
         )
-    if pixels.min() < 0 or pixels.max() > 1:
-        raise ValueError(
-            f"Image {path} must hold values from 0 to {largest:g}. Received {pixels.min() * largest:g} to "
-            f"{pixels.max() * largest:g}: scale it before."
-        )
-    return pixels
+    return pixels, largest
 
 
 def _read_picture(path: Path) -> tuple[np.ndarray, float]:

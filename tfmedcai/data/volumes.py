@@ -116,6 +116,23 @@ def read_channels(path: str | Path, channels: int) -> Volume:
     return volume
 
 
+def read_slice(path: str | Path) -> np.ndarray:
+    """Reads an image that is kept as a volume, a radiograph say.
+
+    Args:
+        path: a .nii or .nii.gz file with two axes, further ones of one voxel.
+
+    Returns:
+        `(rows, columns)`: columns run along the first axis of the file and rows along the second, as programs keep
+        images; the affine is not looked at.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: as `read_volume`, and if there is more than one slice.
+    """
+    return _read(Path(path), dimensions=2).array.T
+
+
 def read_labels(path: str | Path, labels: Collection[int] | None = None) -> Volume:
     """Reads a label volume.
 

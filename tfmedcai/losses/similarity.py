@@ -180,14 +180,17 @@ def _mean(image: tf.Tensor) -> tf.Tensor:
 def _patch_correlation(a: tf.Tensor, b: tf.Tensor, side: int) -> tf.Tensor:
     """Correlates all patches inside images; (rows - side + 1, columns - side + 1, batch)."""
     rounding = 100 * np.finfo(a.dtype.name).eps
-    means, deviations = [], []
-    for image in (a, b):
-        means.append(_patch_means(image, side))
-        squares = _patch_means(image**2, side)
-        variance = (squares - means[-1] ** 2) * side**2 / (side**2 - 1)
+    kinds = [a, b, a**2, b**2, a * b]
+    # All at once, and three of nothing: pooling takes a fourth of the time for eight images of that for five in turn.
+    together = tf.pad(tf.concat(kinds, axis=-1), [(0, 0), (0, 0), (0, 3)])
+    sizes = [*(tf.shape(kind)[-1] for kind in kinds), 3]
+    means = tf.split(_patch_means(together, side), tf.stack(sizes), axis=-1, num=len(sizes))
+    deviations = []
+    for mean, squares in ((means[0], means[2]), (means[1], means[3])):
+        variance = (squares - mean**2) * side**2 / (side**2 - 1)
         # In a patch of one slope the difference is rounding, which must not pass for structure.
         deviations.append(tf.sqrt(tf.maximum(tf.maximum(variance, _LEAST**2), rounding * squares)))
-    return (_patch_means(a * b, side) - means[0] * means[1]) / (deviations[0] * deviations[1])
+    return (means[4] - means[0] * means[1]) / (deviations[0] * deviations[1])
 
 
 def _patch_means(image: tf.Tensor, side: int) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """The settings of a run: typed, validated before TensorFlow is imported, read from TOML."""
 
+from tfmedcai.config.registration import CaseFiles, RegisterSettings
 from tfmedcai.config.searches import BayesianSettings, Fit, HyperbandSettings, SupernetSettings
 from tfmedcai.config.settings import NO_BASELINE, RELAXING_ORACLE, Settings, check_names, explain, read_settings
 from tfmedcai.config.tasks import PoseSettings, SegmentationSettings, TrackingSettings
@@ -8,9 +9,11 @@ __all__ = [
     "NO_BASELINE",
     "RELAXING_ORACLE",
     "BayesianSettings",
+    "CaseFiles",
     "Fit",
     "HyperbandSettings",
     "PoseSettings",
+    "RegisterSettings",
     "SegmentationSettings",
     "Settings",
     "SupernetSettings",

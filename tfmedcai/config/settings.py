@@ -22,6 +22,7 @@ from tfmedcai.config.networks import (
     VNetSettings,
     VolumetricNetSettings,
 )
+from tfmedcai.config.registration import RegisterSettings
 from tfmedcai.config.searches import (
     BayesianSettings,
     Fit,
@@ -50,6 +51,7 @@ class Settings(Table):
     pose: PoseSettings = PoseSettings()
     segmentation: SegmentationSettings = SegmentationSettings()
     tracking: TrackingSettings = TrackingSettings()
+    registering: RegisterSettings = RegisterSettings()
     snap: SnapSettings = SnapSettings()
     snapnet: SnapNetSettings = SnapNetSettings()
     mixed_block: MixedBlockSettings = MixedBlockSettings()
@@ -117,6 +119,13 @@ class Settings(Table):
                 "unet": {"filters": 4, "depth": 2},
                 "resunet": {"filters": 4, "depth": 2},
                 "tracking": {"sequences": 2, "frames": 6, "size": (64, 64), "sigma": 2.0},
+                "registering": {
+                    "cma_es": {"size": 32, "voxel_mm": 8.0, "patch_px": 2, "population": 8, "generations": 2},
+                    "polish": {"size": 32, "voxel_mm": 8.0, "patch_px": 2, "evaluations": 14},
+                    "descent": {"size": 32, "voxel_mm": 8.0, "steps": 2},
+                    "similarity": {"steps": 2},
+                    "frames": 2,
+                },
                 "csl_net": small_csl,
                 "csl": small_csl,
                 "csl_without_skips": small_csl,

@@ -133,9 +133,7 @@ def _register_batch(options: RegisterOptions, stages: "Sequence[Stage]") -> list
     return summaries
 
 
-def _register_one(
-    options: RegisterOptions, case: CaseFiles, folder: Path, stages: "Sequence[Stage]"
-) -> dict[str, Any]:
+def _register_one(options: RegisterOptions, case: CaseFiles, folder: Path, stages: "Sequence[Stage]") -> dict[str, Any]:
     from tfmedcai.tasks.registration_case import read_case
     from tfmedcai.tasks.registration_output import summary_of, write_output
     from tfmedcai.tasks.registration_stages import disturbed, register_from
@@ -155,11 +153,15 @@ def _register_one(
 
 
 def _stages(options: RegisterOptions) -> "list[Stage]":
+    from tfmedcai.tasks.registration_similarity import read_similarity, similarity_stage
     from tfmedcai.tasks.registration_stages import descent_stage, evolution_stage, polish_stage
 
     settings, seed = options.settings.registering, options.settings.seed
     method = options.method or (("similarity",) if options.run else ()) + ("cma_es", "polish")
+    if "similarity" in method and options.run is None:
+        raise ValueError("the stage similarity needs a trained network: give `--run`, the folder of its run.")
     makers = {
+        "similarity": lambda: similarity_stage(settings, read_similarity(options.run)),
         "cma_es": lambda: evolution_stage(settings, options.similarity or "patch_gradient_ncc", seed),
         "polish": lambda: polish_stage(settings, options.similarity or "patch_gradient_ncc"),
         "descent": lambda: descent_stage(settings, options.similarity or "gradient_ncc"),

@@ -55,21 +55,30 @@ class PolishSettings(LevelSettings):
 
     reach_deg: Three = Field(default=(2.5, 2.5, 2.5), description="farthest from the start about x, y, z [deg] (xReg)")
     reach_mm: Three = Field(default=(5.0, 5.0, 10.0), description="farthest from the start along x, y, z [mm] (xReg)")
-    evaluations: PositiveInt = Field(default=150, ge=10, description="most images that are rendered")
+    evaluations: PositiveInt = Field(default=60, ge=14, description="most images that are rendered")
 
 
-class DescentSettings(LevelSettings):
-    """Stages descent and similarity: gradient descent (the paper: rate 0.1, halved each 15 steps)."""
+class SimilaritySettings(Table):
+    """Stage similarity: gradient descent on what a network has learned."""
 
     rule: Literal["momentum", "adam"] = Field(default="momentum", description="how a step follows from the gradient")
-    rate: PositiveFloat = Field(default=0.1, description="length of a step at the start (its program 0.01, 0.002)")
+    rate: PositiveFloat = Field(
+        default=0.01, description="length of a step at the start (the paper 0.1, its program 0.01, 0.002)"
+    )
     momentum: float = Field(default=0.9, ge=0, lt=1, description="part of the last step that is kept")
-    halve_every: PositiveInt = Field(default=15, description="steps after which the rate is halved")
+    halve_every: PositiveInt = Field(default=15, description="steps after which the rate is halved (the paper)")
     steps: PositiveInt = Field(default=60, description="most steps (its program 500)")
     plateau: NonNegativeFloat = Field(
-        default=1e-4, description="deviation of the last 10 costs that ends it (its program 1e-4; similarity 3e-3)"
+        default=3e-3, description="deviation of the last 10 costs that ends it (its program 1e-4; similarity 3e-3)"
     )
     scale_mm: PositiveFloat = Field(default=150.0, description="mm that weigh as much as 1 rad (its program 149.25)")
+
+
+class DescentSettings(LevelSettings, SimilaritySettings):
+    """Stage descent: gradient descent on how unlike images are."""
+
+    rate: PositiveFloat = Field(default=0.002, description="length of a step at the start (the paper 0.1)")
+    plateau: NonNegativeFloat = Field(default=1e-4, description="deviation of the last 10 costs that ends it")
 
 
 class RegisterSettings(Table):
@@ -80,16 +89,14 @@ class RegisterSettings(Table):
     )
     masked: bool = Field(default=True, description="blank the CT outside of the structures")
     cropped_px: NonNegativeInt = Field(default=0, description="border of X-ray images to leave out [px] (xReg: 50)")
-    starts_deg: Three = Field(
-        default=(15.0, 15.0, 15.0), description="deviation of further starts about x, y, z [deg]"
-    )
+    starts_deg: Three = Field(default=(15.0, 15.0, 15.0), description="deviation of further starts about x, y, z [deg]")
     starts_mm: Three = Field(default=(25.0, 25.0, 60.0), description="deviation of further starts along x, y, z [mm]")
     frames: NonNegativeInt = Field(default=24, description="pictures of the animation; 0: none")
     points: PositiveInt = Field(default=200, description="places in the structures to measure errors at")
     cma_es: CmaEsSettings = CmaEsSettings()
     polish: PolishSettings = PolishSettings()
     descent: DescentSettings = DescentSettings()
-    similarity: DescentSettings = DescentSettings(rate=0.1, plateau=3e-3)
+    similarity: SimilaritySettings = SimilaritySettings()
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def read_landmarks(path: Path) -> tuple[np.ndarray, np.ndarray]:
         rows = list(csv.DictReader(file, skipinitialspace=True))
     missing = [name for name in COLUMNS if not rows or name not in rows[0]]
     if missing:
-        raise ValueError(f"{path}: landmarks must have the columns {', '.join(COLUMNS)}. Missing: {', '.join(missing)}.")
+        raise ValueError(f"{path}: landmarks must have columns {', '.join(COLUMNS)}. Missing: {', '.join(missing)}.")
     values = np.array([[_number(row[name], path, line) for name in COLUMNS] for line, row in enumerate(rows, start=2)])
     return values[:, :3], values[:, 3:]
 

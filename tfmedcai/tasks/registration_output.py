@@ -123,7 +123,8 @@ def _write_trajectory(
 ) -> None:
     costs = ["", *(float(cost) for trace in traces for cost in trace.costs)]
     rows = [
-        [step, name, cost, *_degrees(pose)] for step, (name, cost, pose) in enumerate(zip(names, costs, way, strict=True))
+        [step, name, cost, *_degrees(pose)]
+        for step, (name, cost, pose) in enumerate(zip(names, costs, way, strict=True))
     ]
     header = ["step", "stage", "cost", *POSE]
     if errors is not None:
@@ -167,7 +168,9 @@ def _animate(path: Path, frames: Any) -> None:
     first, *others = (Image.fromarray(frame).quantize(64) for frame in frames)
     # The last picture stays, since that is the answer.
     times = [*itertools.repeat(FRAME_MS, len(others)), 10 * FRAME_MS]
-    write_whole(path, lambda temporary: first.save(temporary, save_all=True, append_images=others, duration=times, loop=0))
+    write_whole(
+        path, lambda temporary: first.save(temporary, save_all=True, append_images=others, duration=times, loop=0)
+    )
 
 
 def _figure(path: Path, figure: Any) -> None:

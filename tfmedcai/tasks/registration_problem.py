@@ -180,17 +180,17 @@ def prepared(anatomy: Anatomy, structures: Collection[int] = (), *, masked: bool
     Raises:
         ValueError: if there are no such labels.
     """
-    labelled = anatomy.labels is not None
-    if structures and not labelled:
+    labels = anatomy.labels
+    if structures and labels is None:
         raise ValueError("`structures` are labels of a label volume. Received a CT alone: give `--labels`.")
-    if labelled:
-        chosen = anatomy.masked(structures or sorted({*np.unique(anatomy.labels).tolist()} - {0}))
+    if labels is not None:
+        chosen = anatomy.masked(structures or range(1, 2 + int(labels.max())))
         anatomy = chosen if masked else replace(anatomy, labels=chosen.labels)
     anatomy = replace(anatomy, hu=np.maximum(anatomy.hu, NO_HU))
     found = np.argwhere(anatomy.hu > NO_HU)
     if not found.size:
         raise ValueError(f"{anatomy.name}: this must hold something above {NO_HU:g} HU. Received air alone.")
-    centre = "labels" if labelled else "middle"
+    centre = "middle" if labels is None else "labels"
     middle = anatomy.fitted((1, 1, 1), anatomy.spacing_mm, centre).patient_from_volume[:, 3]
     moved_mm = (np.linalg.inv(anatomy.patient_from_volume) @ middle)[2::-1]
     index = moved_mm / anatomy.spacing_mm + (np.array(anatomy.hu.shape) - 1) / 2
@@ -230,7 +230,7 @@ def _shrunk(radiograph: Radiograph, size: int) -> Radiograph:
 
 def _sight(view: View) -> _Sight:
     radiograph, camera = view.radiograph, view.radiograph.camera
-    mask = None if radiograph.mask is None else tf.constant(radiograph.mask[np.newaxis], tf.float32)
+    mask = None if radiograph.mask is None else tf.constant(np.asarray(radiograph.mask)[np.newaxis], tf.float32)
     return _Sight(
         tf.constant(radiograph.image[np.newaxis], tf.float32),
         mask,
@@ -264,9 +264,7 @@ def _rendered(poses: tf.Tensor, volume: tf.Tensor, voxel_mm: tf.Tensor, sight: _
     return _images(poses, volume, voxel_mm, sight, differentiable=False)
 
 
-def _images(
-    poses: tf.Tensor, volume: tf.Tensor, voxel_mm: tf.Tensor, sight: _Sight, differentiable: bool
-) -> tf.Tensor:
+def _images(poses: tf.Tensor, volume: tf.Tensor, voxel_mm: tf.Tensor, sight: _Sight, differentiable: bool) -> tf.Tensor:
     shape = tuple(volume.shape)
     of_view = compose(poses, sight.relative)
     matrices = grid_from_source(of_view, shape, tf.fill([3], voxel_mm), sight.source_isocentre_mm)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfmedcai.config.registration import DescentSettings, LevelSettings, RegisterSettings
+from tfmedcai.config.registration import LevelSettings, RegisterSettings, SimilaritySettings
 from tfmedcai.geometry.rigid import compose
 from tfmedcai.inference.pose_descent import descend
 from tfmedcai.inference.pose_evolution import evolve, polish
@@ -68,7 +68,9 @@ class Stage(NamedTuple):
         """Goes through the stage."""
         begun = time.perf_counter()
         pose, cost, poses, costs = self.search(problem, start)
-        return Trace(self.name, np.array(pose), float(cost), np.array(poses), np.array(costs), time.perf_counter() - begun)
+        return Trace(
+            self.name, np.array(pose), float(cost), np.array(poses), np.array(costs), time.perf_counter() - begun
+        )
 
 
 def evolution_stage(settings: RegisterSettings, similarity: Similarity, seed: int = 0) -> Stage:
@@ -114,7 +116,7 @@ def descent_stage(settings: RegisterSettings, similarity: Similarity) -> Stage:
     return Stage("descent", search)
 
 
-def descended(cost: Cost, start: np.ndarray, table: DescentSettings) -> tuple:
+def descended(cost: Cost, start: np.ndarray, table: SimilaritySettings) -> tuple:
     """Descends a cost as a table of settings says, from one start; returns pose, cost, poses and costs of the way."""
     found = descend(
         cost,

@@ -66,7 +66,7 @@ def test_one_case_is_registered_and_drawn(files, tmp_path, capsys):
     for name in ("drr.png", "overlay.png", "convergence.png", "errors.png", "course.gif"):
         with Image.open(tmp_path / name) as picture:
             picture.load()
-    rows = list(csv.DictReader((tmp_path / "trajectory.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "trajectory.csv").read_text().splitlines()))
     assert len(rows) == 1 + answer["stages"][0]["steps"] and rows[0]["stage"] == "start"
     assert float(rows[-1]["mean_tre_mm"]) == pytest.approx(answer["errors"]["mean_tre_mm"])
 
@@ -78,7 +78,7 @@ def test_a_batch_goes_on_behind_a_bad_case(files, tmp_path, capsys):
         csv.writer(file).writerows([header, *rows])
     message = says(capsys, *arguments(files, tmp_path / "out", batch=tmp_path / "cases.csv"), "--method", "polish")
     assert "1 of 3 cases failed: bad" in message
-    found = list(csv.DictReader((tmp_path / "out" / "results.csv").open()))
+    found = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
     assert [row["name"] for row in found] == ["good", "bad", "last"]
     assert "nothing.nii.gz" in found[1]["error"] and not found[1]["cost"]
     assert float(found[0]["error_mean_tre_mm"]) == pytest.approx(float(found[2]["error_mean_tre_mm"]))

@@ -75,11 +75,11 @@ def test_stages_go_on_where_the_last_one_ended(case):
 
 
 def test_disturbed_starts_are_the_same_with_the_same_seed():
-    starts = disturbed(START, 200, SETTINGS, seed=3)
+    starts = disturbed(START, 400, SETTINGS, seed=3)
     np.testing.assert_allclose(starts[0], START, atol=1e-12)
-    np.testing.assert_array_equal(starts, disturbed(START, 200, SETTINGS, seed=3))
-    assert np.abs(np.array(starts) - disturbed(START, 200, SETTINGS, seed=4))[1:].max(axis=1).min() > 0
-    steps = compose(inverse(START)[np.newaxis], np.array(starts)).numpy()[1:]
+    np.testing.assert_array_equal(starts, disturbed(START, 400, SETTINGS, seed=3))
+    assert np.abs(np.array(starts) - disturbed(START, 400, SETTINGS, seed=4))[1:].max(axis=1).min() > 0
+    steps = compose(inverse(START), np.array(starts)).numpy()[1:]
     spread = [*np.radians(SETTINGS.starts_deg), *SETTINGS.starts_mm]
     np.testing.assert_allclose(steps.std(axis=0), spread, rtol=0.2)
 

@@ -174,7 +174,7 @@ def disturbed(start: np.ndarray, count: int, settings: RegisterSettings, seed: i
     """
     steps = np.random.default_rng(seed).normal(size=(count, 6)) * _six(settings.starts_deg, settings.starts_mm)
     steps[0] = 0
-    return [compose(np.asarray(start, float), step).numpy() for step in steps]
+    return list(compose(np.asarray(start, float), steps).numpy())
 
 
 def _cost(problem: Problem, table: LevelSettings, similarity: Similarity, *, differentiable: bool = False) -> Cost:

@@ -33,7 +33,7 @@ class RegisterOptions(SettingsOptions):
     run: Path | None = None
     """run folder with a trained similarity (stage similarity)"""
     method: tuple[StageName, ...] = ()
-    """stages in turn; by default cma_es polish, with --run similarity cma_es polish"""
+    """stages in turn; by default cma_es descent, with --run similarity cma_es descent (the paper); xReg: cma_es polish"""
     similarity: SimilarityName | None = None
     """what images are compared by; by default gradient_ncc for descent, whose slopes are even, and else
     patch_gradient_ncc"""
@@ -157,7 +157,7 @@ def _stages(options: RegisterOptions) -> "list[Stage]":
     from tfmedcai.tasks.registration_stages import descent_stage, evolution_stage, polish_stage
 
     settings, seed = options.settings.registering, options.settings.seed
-    method = options.method or (("similarity",) if options.run else ()) + ("cma_es", "polish")
+    method = options.method or (("similarity",) if options.run else ()) + ("cma_es", "descent")
     if "similarity" in method and options.run is None:
         raise ValueError("the stage similarity needs a trained network: give `--run`, the folder of its run.")
     makers = {

@@ -67,10 +67,8 @@ class Stage(NamedTuple):
     def __call__(self, problem: Problem, start: np.ndarray) -> Trace:
         """Goes through the stage."""
         begun = time.perf_counter()
-        pose, cost, poses, costs = self.search(problem, start)
-        return Trace(
-            self.name, np.array(pose), float(cost), np.array(poses), np.array(costs), time.perf_counter() - begun
-        )
+        pose, cost, poses, costs = (np.array(part, float) for part in self.search(problem, start))
+        return Trace(self.name, pose, float(cost), poses, costs, time.perf_counter() - begun)
 
 
 def evolution_stage(settings: RegisterSettings, similarity: Similarity, seed: int = 0) -> Stage:

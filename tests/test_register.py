@@ -8,35 +8,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tasks.registration_bones import CAMERA, TRUTH, bones, problem
+from tests.tasks.registration_bones import TRUTH, files_in, problem, write_case
 from tfmedcai import cli
 from tfmedcai.config import CaseFiles, Settings
-from tfmedcai.data.c_arm import write_camera
 from tfmedcai.data.poses import read_pose, write_pose
-from tfmedcai.data.volumes import Volume, write_volume
 from tfmedcai.register import RegisterOptions, read_batch, register
+from tfmedcai.tasks.registration_case import read_case
 
 SETTINGS = Settings().smoke().updated({"registering": {"cma_es": {"voxel_mm": 8.0}, "frames": 3}})
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory) -> Path:
-    """A folder with all that a case is made of, the patient turned and shifted in its CT's file."""
+    """A folder with all that a case is made of."""
     folder = tmp_path_factory.mktemp("case")
-    anatomy, case = bones(), problem()
-    # (depth, height, width) to the back, feet and left -> (x, y, z) to the right, front and head.
-    affine = np.diag([6.0, 6.0, 6.0, 1.0])
-    affine[:3, 3] = [-70.0, -90.0, 400.0]
-    for name, values in (("ct.nii.gz", anatomy.hu), ("labels.nii.gz", anatomy.labels)):
-        write_volume(folder / name, Volume(np.transpose(values, (2, 0, 1))[::-1, ::-1, ::-1].copy(), affine))
-    image = case.views[0].radiograph.image
-    Image.fromarray((65535 * image / image.max()).astype(np.uint16)).save(folder / "xray.png")
-    write_camera(folder / "camera.json", CAMERA)
-    from tfmedcai.tasks.registration_case import read_case
-
-    files = CaseFiles(folder / "ct.nii.gz", folder / "labels.nii.gz", (folder / "xray.png",), inverted="no")
-    files = CaseFiles(**vars(files) | {"camera": (folder / "camera.json",)})
-    patient = read_case(files, SETTINGS.registering).problem.anatomy.patient_from_volume
+    write_case(folder, problem().views[0].radiograph.image)
+    patient = read_case(files_in(folder), SETTINGS.registering).problem.anatomy.patient_from_volume
     write_pose(folder / "truth.json", TRUTH, patient)
     return folder
 

@@ -33,7 +33,7 @@ class RegisterOptions(SettingsOptions):
     run: Path | None = None
     """run folder with a trained similarity (stage similarity)"""
     method: tuple[StageName, ...] = ()
-    """stages in turn; by default cma_es descent, with --run similarity cma_es descent (the paper); xReg: cma_es polish"""
+    """stages in turn; by default cma_es descent, with --run similarity before (the paper); xReg has cma_es polish"""
     similarity: SimilarityName | None = None
     """what images are compared by; by default gradient_ncc for descent, whose slopes are even, and else
     patch_gradient_ncc"""

@@ -1,9 +1,15 @@
 """Three made-up bones, whose X-ray images tell poses apart."""
 
-import numpy as np
+from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
+from tfmedcai.config import CaseFiles
 from tfmedcai.data.anatomy import Anatomy
+from tfmedcai.data.c_arm import write_camera
 from tfmedcai.data.radiographs import Radiograph
+from tfmedcai.data.volumes import Volume, write_volume
 from tfmedcai.geometry.camera import Camera
 from tfmedcai.tasks.registration_problem import HERE, Problem, View, prepared
 
@@ -35,3 +41,22 @@ def problem(truth: np.ndarray = TRUTH, relatives: tuple = (HERE,), structures: t
         anatomy,
         tuple(View(Radiograph(image[0], CAMERA), relative) for image, relative in zip(made, relatives, strict=True)),
     )
+
+
+def write_case(folder: Path, image: np.ndarray | None = None) -> None:
+    """Writes what a case is made of, the patient shifted in its CT's file; see `files_in`."""
+    anatomy = bones()
+    # (depth, height, width) to the back, feet and left -> (x, y, z) to the right, front and head.
+    affine = np.diag([6.0, 6.0, 6.0, 1.0])
+    affine[:3, 3] = [-70.0, -90.0, 400.0]
+    for name, values in (("ct.nii.gz", anatomy.hu), ("labels.nii.gz", anatomy.labels)):
+        write_volume(folder / name, Volume(np.transpose(values, (2, 0, 1))[::-1, ::-1, ::-1].copy(), affine))
+    image = np.eye(32) if image is None else image
+    Image.fromarray((65535 * image / image.max()).astype(np.uint16)).save(folder / "xray.png")
+    write_camera(folder / "camera.json", CAMERA)
+
+
+def files_in(folder: Path) -> CaseFiles:
+    """The files of `write_case`."""
+    ct, labels, xray, camera = (folder / name for name in ("ct.nii.gz", "labels.nii.gz", "xray.png", "camera.json"))
+    return CaseFiles(ct=ct, labels=labels, xray=(xray,), camera=(camera,), inverted="no")

@@ -21,7 +21,7 @@ demo: $(READY)  ## search, train, export, serve and ask on simulated X-ray image
 	$(BIN)/python tools/examples/demo.py
 
 test: $(READY)  ## the tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 slow: $(READY)  ## the tests that take longer
 	$(BIN)/python -m pytest -q -m slow

@@ -32,7 +32,7 @@ class CmaEsSettings(LevelSettings):
         default=3, description="patch_gradient_ncc: radius of a patch [px] (xReg: 41 of 1536 px, 5 of 192)"
     )
     population: PositiveInt = Field(default=50, ge=4, description="poses of a generation (xReg 100, the paper 300)")
-    generations: PositiveInt = Field(default=40, description="most generations")
+    generations: PositiveInt = Field(default=30, description="most generations")
     spread_deg: Three = Field(
         default=(15.0, 15.0, 30.0), description="deviation at the start about x, y, z [deg] (xReg; the paper 45)"
     )
@@ -77,8 +77,11 @@ class SimilaritySettings(Table):
 class DescentSettings(LevelSettings, SimilaritySettings):
     """Stage descent: gradient descent on how unlike images are."""
 
+    size: PositiveInt = Field(default=96, ge=16, description="longer side that images are shrunk to [px]")
     rate: PositiveFloat = Field(default=0.002, description="length of a step at the start (the paper 0.1)")
-    plateau: NonNegativeFloat = Field(default=1e-4, description="deviation of the last 10 costs that ends it")
+    halve_every: PositiveInt = Field(default=20, description="steps after which the rate is halved (the paper 15)")
+    steps: PositiveInt = Field(default=40, description="most steps (its program 500)")
+    plateau: NonNegativeFloat = Field(default=3e-5, description="deviation of the last 10 costs that ends it")
 
 
 class RegisterSettings(Table):

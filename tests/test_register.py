@@ -80,6 +80,7 @@ def test_a_batch_goes_on_behind_a_bad_case(files, tmp_path, capsys):
         ({"start": "front"}, "`--start` must be ap or pa"),
         ({"ct": "nowhere.nii.gz"}, "nowhere.nii.gz: there is no such file"),
         ({"starts": 0}, "`--starts` must be 1 or more"),
+        ({"method": "similarity"}, "the stage similarity needs a trained network: give `--run`"),
         ({"batch": "nowhere.csv"}, "nowhere.csv: cannot read this batch"),
     ],
 )

@@ -153,7 +153,6 @@ def _register_one(options: RegisterOptions, case: CaseFiles, folder: Path, stage
 
 
 def _stages(options: RegisterOptions) -> "list[Stage]":
-    from tfmedcai.tasks.registration_similarity import read_similarity, similarity_stage
     from tfmedcai.tasks.registration_stages import descent_stage, evolution_stage, polish_stage
 
     settings, seed = options.settings.registering, options.settings.seed
@@ -161,12 +160,18 @@ def _stages(options: RegisterOptions) -> "list[Stage]":
     if "similarity" in method and options.run is None:
         raise ValueError("the stage similarity needs a trained network: give `--run`, the folder of its run.")
     makers = {
-        "similarity": lambda: similarity_stage(settings, read_similarity(options.run)),
+        "similarity": lambda: _similarity_stage(options),
         "cma_es": lambda: evolution_stage(settings, options.similarity or "patch_gradient_ncc", seed),
         "polish": lambda: polish_stage(settings, options.similarity or "patch_gradient_ncc"),
         "descent": lambda: descent_stage(settings, options.similarity or "gradient_ncc"),
     }
     return [makers[name]() for name in method]
+
+
+def _similarity_stage(options: RegisterOptions) -> "Stage":
+    from tfmedcai.tasks.registration_similarity import read_similarity, similarity_stage
+
+    return similarity_stage(options.settings.registering, read_similarity(options.run))
 
 
 if __name__ == "__main__":

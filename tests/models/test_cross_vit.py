@@ -8,7 +8,7 @@ from tfmedcai.metrics.complexity import multiply_accumulates, parameters
 from tfmedcai.models.cross_vit import CrossVitSizes, cross_vit
 
 TINY = {
-    **{"tokens": (4, 6), "depths": (1, 1), "levels": 1, "exchanges": 1, "outputs": 3},
+    **{"tokens": (4, 6), "depths": (1, 1), "levels": 1, "exchanges": 1, "logits": 3},
     **{"heads": 2, "head_size": 3, "hidden": 5, "dropout": 0.0},
 }
 

@@ -9,12 +9,12 @@ import pytest
 from tfmedcai.metrics.complexity import parameters
 from tfmedcai.models.deepim import deepim
 
-SMALL = {"input_shape": (64, 64, 1), "filters": 4, "units": 8}
+SMALL = {"input_shape": (64, 64, 2), "filters": 4, "units": 8}
 
 
 def _images(count=3, side=64):
     rng = np.random.default_rng(0)
-    return [rng.normal(size=(count, side, side, 1)).astype("float32") for _ in range(2)]
+    return rng.normal(size=(count, side, side, 2)).astype("float32")
 
 
 def test_size_and_maps():
@@ -30,12 +30,12 @@ def test_size_and_maps():
     assert sides == [64, 32, 16, 16, 8, 8, 4, 4, 2, 2]
     slopes = [layer.negative_slope for layer in model.layers if isinstance(layer, keras.layers.LeakyReLU)]
     assert slopes == pytest.approx([0.1] * 12)
-    assert parameters(deepim(input_shape=(64, 64, 1))) == 24_368_199
+    assert parameters(deepim(input_shape=(64, 64, 2))) == 24_368_199
 
 
 @pytest.mark.parametrize("side", [64, 96])
 def test_unit_quaternion_and_translation(side):
-    model = deepim(**{**SMALL, "input_shape": (side, side, 1)})
+    model = deepim(**{**SMALL, "input_shape": (side, side, 2)})
     steps = model(_images(side=side)).numpy()
     assert steps.shape == (3, 7)
     np.testing.assert_allclose(np.linalg.norm(steps[:, :4], axis=1), 1, rtol=1e-5)
@@ -50,9 +50,8 @@ def test_an_untrained_network_turns_little():
 
 
 def test_the_images_play_different_parts():
-    moving, target = _images()
-    model = deepim(**SMALL)
-    assert np.abs(model([moving, target]) - model([target, moving])).max() > 1e-6
+    images, model = _images(), deepim(**SMALL)
+    assert np.abs(model(images) - model(images[..., ::-1])).max() > 1e-6
 
 
 def test_one_step_of_training_and_saving(tmp_path):
@@ -69,7 +68,12 @@ def test_one_step_of_training_and_saving(tmp_path):
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(images), values[0])
 
 
-@pytest.mark.parametrize("wrong", [{"filters": 0}, {"units": 0}, {"input_shape": (0, 64, 1)}])
+@pytest.mark.parametrize("wrong", [{"filters": 0}, {"units": 0}, {"input_shape": (0, 64, 2)}])
 def test_wrong_numbers(wrong):
     with pytest.raises(ValueError, match=r"`input_shape`, `filters` and `units` must be positive\. Received"):
         deepim(**{**SMALL, **wrong})
+
+
+def test_nothing_but_steps():
+    with pytest.raises(ValueError, match="`outputs` must be 7"):
+        deepim(**SMALL, outputs=6)

@@ -7,37 +7,35 @@ import tensorflow as tf
 
 from tests.layers.gradients import double_backward, double_backward_deviation, double_precision
 from tfmedcai.metrics.complexity import parameters
-from tfmedcai.models.cross_vit import CrossVitSizes
-from tfmedcai.models.prost import prost_miccai_similarity, prost_similarity, prost_volume_net
+from tfmedcai.models.prost import prost, prost_miccai, prost_volume_net
 
-SMALL = CrossVitSizes(
-    patches=(8, 16),
-    tokens=(4, 6),
-    depths=(1, 1),
-    levels=1,
-    exchanges=1,
-    outputs=7,
-    heads=2,
-    head_size=3,
-    hidden=5,
-    dropout=0.0,
-)
+SMALL = {
+    "patches": (8, 16),
+    "tokens": (4, 6),
+    "depths": (1, 1),
+    "levels": 1,
+    "exchanges": 1,
+    "logits": 7,
+    "heads": 2,
+    "head_size": 3,
+    "hidden": 5,
+    "dropout": 0.0,
+}
+SIZES = {"journal": (prost, SMALL), "miccai": (prost_miccai, {"filters": (4, 6), "features": 5})}
 SIDE = 16
 
 
 def _small_similarity(form):
-    if form == "journal":
-        return prost_similarity(input_shape=(SIDE, SIDE, 3), sizes=SMALL)
-    return prost_miccai_similarity(input_shape=(SIDE, SIDE, 3), filters=(4, 6), outputs=5)
+    network, sizes = SIZES[form]
+    return network(input_shape=(SIDE, SIDE, 4), **sizes)
 
 
 def _small_volume_net(form):
     return prost_volume_net(input_shape=(8, 6, 10, 1), filters=(2, 3), form=form)
 
 
-def _images(dtype="float32", count=2):
-    rng = np.random.default_rng(0)
-    return [tf.constant(rng.normal(size=(count, SIDE, SIDE, channels)), dtype) for channels in (3, 1)]
+def _images(dtype="float32", count=2, channels=4):
+    return tf.constant(np.random.default_rng(0).normal(size=(count, SIDE, SIDE, channels)), dtype)
 
 
 def _scattered(model):
@@ -48,7 +46,7 @@ def _scattered(model):
 
 
 def test_published_sizes():
-    journal, miccai = prost_similarity(), prost_miccai_similarity()
+    journal, miccai = prost(), prost_miccai()
     volume_nets = [prost_volume_net(form=form) for form in ("journal", "miccai")]
     counts = [parameters(model, trainable_only=True) for model in (*volume_nets, journal, miccai)]
     assert counts == [8_643, 8_571, 2_189_957, 773_152]
@@ -58,8 +56,8 @@ def test_published_sizes():
     assert journal.get_layer("similarity").count_params() == 1_001
     assert [model.output_shape for model in volume_nets] == [(None, 128, 128, 128, 3)] * 2
     for model in (journal, miccai):
-        assert model.input_shape == [(None, 128, 128, 3), (None, 128, 128, 1)]
-        assert model.output_shape == (None,)
+        assert model.input_shape == (None, 128, 128, 4)
+        assert model.output_shape == (None, 1)
     assert miccai.get_layer("moving_features").output.shape[1:] == (16, 16, 64)
 
 
@@ -78,14 +76,12 @@ def test_volume_and_what_is_learned_are_added(form):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("form", ["journal", "miccai"])
 def test_similarity_of_each_case(form, channels):
-    options = {"sizes": SMALL} if form == "journal" else {"filters": (4, 6), "outputs": 5}
-    network = prost_similarity if form == "journal" else prost_miccai_similarity
-    model = network(input_shape=(48, 32, channels), **options)
-    rng = np.random.default_rng(0)
-    images = [rng.normal(size=(3, 48, 32, count)).astype("float32") for count in (channels, 1)]
+    network, sizes = SIZES[form]
+    model = network(input_shape=(48, 32, channels + 1), **sizes)
+    images = np.random.default_rng(0).normal(size=(3, 48, 32, channels + 1)).astype("float32")
     together = model(images).numpy()
-    assert together.shape == (3,)
-    alone = [model([image[case : case + 1] for image in images]).numpy()[0] for case in range(3)]
+    assert together.shape == (3, 1)
+    alone = [model(images[case : case + 1]).numpy()[0] for case in range(3)]
     np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
     assert np.ptp(together) > 1e-6
 
@@ -100,13 +96,13 @@ def test_a_bottleneck_adds_what_may_be_negative():
 
 
 def test_equal_features_are_alike():
-    model = prost_miccai_similarity(input_shape=(SIDE, SIDE, 1), filters=(4, 6), outputs=5)
+    model = prost_miccai(input_shape=(SIDE, SIDE, 2), filters=(4, 6), features=5)
     for layer in model.layers:
         if layer.name.startswith("target_"):
             layer.set_weights(model.get_layer(layer.name.replace("target", "moving")).get_weights())
-    _, image = _images()
-    np.testing.assert_allclose(model([image, image]), 0.0, atol=1e-7)
-    assert np.all(model([image, image[::-1]]) > 0)
+    image = _images(channels=1)
+    np.testing.assert_allclose(model(tf.concat([image, image], axis=-1)), 0.0, atol=1e-7)
+    assert np.all(model(tf.concat([image, image[::-1]], axis=-1)) > 0)
 
 
 @pytest.mark.parametrize("form", ["journal", "miccai"])
@@ -114,9 +110,8 @@ def test_gradient_of_the_gradient_of_a_similarity(form):
     keras.utils.set_random_seed(0)
     with double_precision():
         model = _scattered(_small_similarity(form))
-    moving, target = _images("float64")
     weights = model.trainable_variables
-    assert double_backward_deviation(lambda x: model([x, target]), moving, weights, reach=1e-7) < 1e-7
+    assert double_backward_deviation(model, _images("float64"), weights, reach=1e-7) < 1e-7
 
 
 @pytest.mark.parametrize("form", ["journal", "miccai"])
@@ -140,14 +135,15 @@ def _pose_gradient(form, compiled=False):
     """Returns the squared length of a gradient with respect to a pose, as a function of it, and the weights."""
     keras.utils.set_random_seed(0)
     volume_net, similarity = _small_volume_net(form), _small_similarity(form)
-    _, target = _images(count=1)
+    target = _images(count=1, channels=1)
     volume = tf.random.normal((1, 8, 6, 10, 1))
     rays = tf.random.normal((6, 8 * 6 * 10, SIDE * SIDE)) / 20
 
     def score(pose):
         seen = tf.reshape(volume_net(volume, training=True), (1, -1, 3))
         moving = tf.einsum("bvc,bvp->bpc", seen, tf.sin(tf.tensordot(pose, rays, 1)))
-        return similarity([tf.reshape(moving, (1, SIDE, SIDE, 3)), target], training=True)
+        moving = tf.reshape(moving, (1, SIDE, SIDE, 3))
+        return similarity(tf.concat([moving, target], axis=-1), training=True)
 
     weights = volume_net.trainable_variables + similarity.trainable_variables
     return double_backward(score, weights, compiled), weights, tf.random.normal((1, 6))
@@ -203,9 +199,10 @@ def test_saved_and_loaded(form, tmp_path):
         ),
         (prost_volume_net, {"filters": (4, 0)}, "`filters` and `channels` must be positive"),
         (prost_volume_net, {"form": "tmi"}, "`form` must be one of journal, miccai. Received 'tmi'"),
-        (prost_similarity, {"input_shape": (128, 128)}, "`input_shape` must be rows, columns and channels"),
-        (prost_similarity, {"input_shape": (96, 96, 3)}, "multiples of its patches of 64 px"),
-        (prost_miccai_similarity, {"outputs": 0}, "All of `filters` and `outputs` must be positive"),
+        (prost, {"input_shape": (128, 128)}, "`input_shape` must be rows, columns and two channels"),
+        (prost, {"input_shape": (96, 96, 4)}, "multiples of its patches of 64 px"),
+        (prost_miccai, {"features": 0}, "All of `filters` and `features` must be positive"),
+        (prost_miccai, {"outputs": 2}, "`outputs` must be 1"),
     ],
 )
 def test_wrong_sizes(network, wrong, message):

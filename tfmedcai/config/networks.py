@@ -152,3 +152,63 @@ class VNetSettings(Table):
     def size(self, *, search: bool) -> dict[str, Any]:
         """Returns `filters` and `normalised`, the same while searching and at full size."""
         return self.model_dump()
+
+
+class VolumeNetSettings(Table):
+    """The network in front of the projector of a similarity (ProST, section II-B)."""
+
+    filters: tuple[PositiveInt, ...] = Field(default=(4, 8, 16, 8), description="channels of all layers but the last")
+    channels: PositiveInt = Field(default=3, description="channels of the last one; each is projected")
+
+
+class ProstSettings(Table):
+    """ProST's similarity: CrossViT; pairs are of the fine and of the coarse patches."""
+
+    patches: tuple[PositiveInt, PositiveInt] = Field(default=(8, 64), description="edge of a patch [px]")
+    tokens: tuple[PositiveInt, PositiveInt] = Field(default=(16, 64), description="numbers in a token")
+    depths: tuple[PositiveInt, PositiveInt] = Field(default=(2, 3), description="blocks in a level")
+    levels: PositiveInt = Field(default=3, description="blocks of both branches, then exchanges")
+    exchanges: PositiveInt = Field(default=2, description="exchanges of class tokens in a level")
+    logits: PositiveInt = Field(default=1000, description="values in front of the similarity")
+    heads: PositiveInt = Field(default=4, description="heads of an attention")
+    head_size: PositiveInt = Field(default=64, description="numbers that a head compares")
+    hidden: PositiveInt = Field(default=256, description="units between attentions")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="of tokens, attention and units")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns all of them, the same while searching and at full size."""
+        return self.model_dump()
+
+
+class ProstMiccaiSettings(Table):
+    """ProST's first similarity: two convolutional encoders."""
+
+    filters: tuple[PositiveInt, ...] = Field(default=(16, 64, 128), description="channels at each resolution")
+    features: PositiveInt = Field(default=64, description="channels of the maps that are compared")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns both, the same while searching and at full size."""
+        return self.model_dump()
+
+
+class DeepImSettings(Table):
+    """DeepIM, which regresses steps of a pose."""
+
+    filters: PositiveInt = Field(default=64, description="channels of the first convolution")
+    units: PositiveInt = Field(default=256, description="units of the dense layers")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns both, the same while searching and at full size."""
+        return self.model_dump()
+
+
+class DmwSettings(Table):
+    """DMW, which regresses the geodesic gradient."""
+
+    filters: PositiveInt = Field(default=16, multiple_of=4, description="channels of the first dense block")
+    blocks: PositiveInt = Field(default=4, description="dense blocks on each image")
+    units: PositiveInt = Field(default=256, description="units of the dense layer")
+
+    def size(self, *, search: bool) -> dict[str, Any]:
+        """Returns all of them, the same while searching and at full size."""
+        return self.model_dump()

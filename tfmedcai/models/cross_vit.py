@@ -24,7 +24,7 @@ class CrossVitSizes(AttentionSizes):
     depths: tuple[int, int] = (2, 3)  # blocks in a level
     levels: int = 3  # blocks of both branches, then exchanges
     exchanges: int = 2  # of class tokens, in a level
-    outputs: int = 1000  # logits
+    logits: int = 1000
 
 
 def cross_vit(image: Tensor, sizes: CrossVitSizes) -> Tensor:
@@ -35,7 +35,7 @@ def cross_vit(image: Tensor, sizes: CrossVitSizes) -> Tensor:
         sizes: of the network.
 
     Returns:
-        `(batch, outputs)`, the sum of the logits of both branches.
+        `(batch, logits)`, the sum of the logits of both branches.
 
     Raises:
         ValueError: if a number is not positive, or the patches do not fill the image.
@@ -43,7 +43,7 @@ def cross_vit(image: Tensor, sizes: CrossVitSizes) -> Tensor:
     Reference:
         Chen et al., CrossViT: cross-attention multi-scale vision transformer for image classification, ICCV 2021.
 
-    >>> cross_vit(keras.Input((64, 64, 2)), CrossVitSizes(patches=(8, 32), outputs=10, levels=1)).shape
+    >>> cross_vit(keras.Input((64, 64, 2)), CrossVitSizes(patches=(8, 32), logits=10, levels=1)).shape
     (None, 10)
     """
     _check(sizes)
@@ -60,7 +60,7 @@ def cross_vit(image: Tensor, sizes: CrossVitSizes) -> Tensor:
     logits = []
     for x, name in zip(branches, BRANCHES, strict=True):
         x = token_normalisation(x[:, 0], f"{name}_head_norm")
-        logits.append(layers.Dense(sizes.outputs, name=f"{name}_head")(x))
+        logits.append(layers.Dense(sizes.logits, name=f"{name}_head")(x))
     return layers.Add(name="logits")(logits)
 
 
@@ -79,6 +79,6 @@ def _exchanged(branches: list[Tensor], sizes: CrossVitSizes, name: str) -> list[
 
 def _check(sizes: CrossVitSizes) -> None:
     pairs = (*sizes.patches, *sizes.tokens, *sizes.depths)
-    singles = (sizes.levels, sizes.exchanges, sizes.outputs, sizes.heads, sizes.head_size, sizes.hidden)
+    singles = (sizes.levels, sizes.exchanges, sizes.logits, sizes.heads, sizes.head_size, sizes.hidden)
     if min(*pairs, *singles) < 1:
         raise ValueError(f"All numbers of a CrossViT but `dropout` must be positive. Received {sizes}.")

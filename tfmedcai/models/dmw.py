@@ -7,13 +7,20 @@ from keras import layers
 
 from tfmedcai.layers.blocks import dense_block
 from tfmedcai.layers.convolution import pre_activation
+from tfmedcai.layers.image_pair import moving_and_target
 from tfmedcai.layers.spatial import halved
 
 Tensor = keras.KerasTensor
 
 
 def dmw(
-    *, input_shape: tuple[int, int, int] = (128, 128, 1), filters: int = 16, blocks: int = 4, units: int = 256
+    *,
+    input_shape: tuple[int, int, int] = (128, 128, 2),
+    outputs: int = 6,
+    per_pixel: bool = False,
+    filters: int = 16,
+    blocks: int = 4,
+    units: int = 256,
 ) -> keras.Model:
     """Builds dense blocks on each image, another one on both together, and dense layers.
 
@@ -22,23 +29,26 @@ def dmw(
     blocks and what they regress; the sizes are our choice, 2 421 958 parameters by default.
 
     Args:
-        input_shape: (rows px, columns px, channels) of each image, sizes at least 2^(blocks + 1).
+        input_shape: (rows px, columns px, channels): the moving image, and as last channel the target image; sizes at
+            least 2^(blocks + 1).
+        outputs: number of values; the gradient has 6.
+        per_pixel: must be False.
         filters: channels of the first block, a multiple of 4.
         blocks: number of dense blocks in a branch.
         units: of the dense layer before the last one.
 
     Returns:
-        Functional model of a list, moving and target, each `(batch, rows, columns, channels)`, -> `(batch, 6)`: the
-        geodesic gradient, rotation in rad, then translation, as `geometry.pose_updates.geodesic_step` takes it.
+        Functional model `(batch, rows, columns, channels)` -> `(batch, outputs)`: the geodesic gradient, rotation in
+        rad, then translation, as `geometry.pose_updates.geodesic_step` takes it.
 
     Raises:
-        ValueError: if a number is not positive, or the images are too small.
+        ValueError: if a number is not positive, the images are too small, or values of pixels are asked for.
 
     Reference:
         Gu et al., Extended capture range of rigid 2D/3D registration by estimating Riemannian pose gradients, MLMI
         2020; Huang et al., Densely connected convolutional networks, CVPR 2017.
 
-    >>> dmw(input_shape=(64, 64, 1), filters=4, blocks=2, units=8).output_shape
+    >>> dmw(input_shape=(64, 64, 2), filters=4, blocks=2, units=8).output_shape
     (None, 6)
     """
     if min(*input_shape, filters, blocks, units) < 1:
@@ -51,13 +61,13 @@ def dmw(
             f"`input_shape` must have at least {2 ** (blocks + 1)} px each way for {blocks} blocks. "
             f"Received {input_shape}."
         )
-    images = [keras.Input(input_shape, name=name) for name in ("moving", "target")]
-    branches = [_branch(image, filters, blocks, image.name) for image in images]
+    images, *pair = moving_and_target(input_shape, outputs, per_pixel, "dmw")
+    branches = [_branch(x, filters, blocks, name) for x, name in zip(pair, ("moving", "target"), strict=True)]
     x = layers.Concatenate(name="both")(branches)
     x = halved(dense_block(x, filters * 2**blocks, 3, "both_block"), "both_pool")
     x = layers.Flatten(name="features")(pre_activation(x, "features"))
     x = layers.Dense(units, activation="relu", name="dense")(x)
-    return keras.Model(images, layers.Dense(6, name="gradient")(x), name="dmw")
+    return keras.Model(images, layers.Dense(outputs, name="gradient")(x), name="dmw")
 
 
 def _branch(x: Tensor, filters: int, blocks: int, name: str) -> Tensor:

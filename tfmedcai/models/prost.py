@@ -1,20 +1,21 @@
 """ProST: the learned similarity of a volume at a pose and an X-ray image, but for the projection between its parts.
 
-similarity(volume, target, pose) = similarity_net([projector(volume_net(volume), pose), target]). Training takes the
-gradient with respect to the pose and then to the weights, so all layers have right second derivatives, which
-`keras.layers.BatchNormalization` and `LayerNormalization` have not.
+`models/pose_similarity.py` puts them together. Training takes the gradient with respect to the pose and then to the
+weights, so all layers have right second derivatives, which `keras.layers.BatchNormalization` and `LayerNormalization`
+have not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 from keras import layers, ops
 
 from tfmedcai.layers.convolution import MOMENTUM
 from tfmedcai.layers.fused_normalisation import FusedNormalisation
+from tfmedcai.layers.image_pair import moving_and_target
 from tfmedcai.layers.volumetric_convolution import VolumetricConvolution
 from tfmedcai.models.cross_vit import CrossVitSizes, cross_vit
 
@@ -23,7 +24,6 @@ Form = Literal["journal", "miccai"]
 
 FORMS = ("journal", "miccai")
 EPSILON = 1e-5  # of batch normalisation: densities are small numbers
-PUBLISHED = CrossVitSizes()
 
 
 def prost_volume_net(
@@ -77,41 +77,47 @@ def prost_volume_net(
     return keras.Model(volume, layers.Add(name="sum")([x, volume]), name="prost_volume_net")
 
 
-def prost_similarity(
-    *, input_shape: tuple[int, int, int] = (128, 128, 3), sizes: CrossVitSizes = PUBLISHED
+def prost(
+    *,
+    input_shape: tuple[int, int, int] = (128, 128, 4),
+    outputs: int = 1,
+    per_pixel: bool = False,
+    **sizes: Any,
 ) -> keras.Model:
     """Builds the similarity of the journal: CrossViT on the moving image, made one channel, and the target image.
 
     Args:
-        input_shape: (rows px, columns px, channels) of the projected volume.
-        sizes: of the CrossViT.
+        input_shape: (rows px, columns px, channels): the projected volume, and as last channel the target image.
+        outputs: number of values; a similarity is one.
+        per_pixel: must be False: class tokens know no pixels.
+        **sizes: of the CrossViT, see `CrossVitSizes`.
 
     Returns:
-        Functional model of a list, moving `(batch, rows, columns, channels)` and target `(batch, rows, columns, 1)`,
-        -> `(batch,)`; lower is more alike.
+        Functional model `(batch, rows, columns, channels)` -> `(batch, outputs)`; lower is more alike.
 
     Raises:
-        ValueError: if a number is not positive, or the patches do not fill the images.
+        ValueError: if a number is not positive, the patches do not fill the images, or values of pixels are asked for.
 
     Reference:
         Gao et al., A fully differentiable framework for 2D/3D registration, TMI 2024, section II-B.
 
-    >>> small = CrossVitSizes(patches=(8, 32), tokens=(4, 8), depths=(1, 1), levels=1, exchanges=1, outputs=10)
-    >>> prost_similarity(input_shape=(64, 64, 3), sizes=small).output_shape
-    (None,)
+    >>> small = dict(patches=(8, 32), tokens=(4, 8), depths=(1, 1), levels=1, exchanges=1, logits=10)
+    >>> prost(input_shape=(64, 64, 4), **small).output_shape
+    (None, 1)
     """
-    moving, target = _images(input_shape)
-    x = layers.Conv2D(1, 3, padding="same", name="moving_conv")(moving)
-    logits = cross_vit(layers.Concatenate(name="images")([x, target]), sizes)
-    similarity = layers.Dense(1, name="similarity")(logits)
-    return keras.Model([moving, target], similarity[:, 0], name="prost_similarity")
+    images, moving, target = moving_and_target(input_shape, outputs, per_pixel, "prost")
+    moving = layers.Conv2D(1, 3, padding="same", name="moving_conv")(moving)
+    logits = cross_vit(layers.Concatenate(name="both")([moving, target]), CrossVitSizes(**sizes))
+    return keras.Model(images, layers.Dense(outputs, name="similarity")(logits), name="prost")
 
 
-def prost_miccai_similarity(
+def prost_miccai(
     *,
-    input_shape: tuple[int, int, int] = (128, 128, 3),
+    input_shape: tuple[int, int, int] = (128, 128, 4),
+    outputs: int = 1,
+    per_pixel: bool = False,
     filters: Sequence[int] = (16, 64, 128),
-    outputs: int = 64,
+    features: int = 64,
 ) -> keras.Model:
     """Builds the similarity of MICCAI 2020: mean squared difference of what two encoders make of the images.
 
@@ -120,46 +126,43 @@ def prost_miccai_similarity(
     behind each, added to the input. The encoders share no weights.
 
     Args:
-        input_shape: (rows px, columns px, channels) of the projected volume.
+        input_shape: (rows px, columns px, channels): the projected volume, and as last channel the target image.
+        outputs: must be 1.
+        per_pixel: must be False.
         filters: channels at each resolution.
-        outputs: channels of the features that are compared.
+        features: channels of the maps that are compared.
 
     Returns:
-        Functional model of a list, moving `(batch, rows, columns, channels)` and target `(batch, rows, columns, 1)`,
-        -> `(batch,)`; lower is more alike.
+        Functional model `(batch, rows, columns, channels)` -> `(batch, outputs)`; lower is more alike.
 
     Raises:
-        ValueError: if a number is not positive.
+        ValueError: if a number is not positive, or something else than a similarity is asked for.
 
     Reference:
         Gao et al., Generalizing spatial transformers to projective geometry with applications to 2D/3D registration,
         MICCAI 2020.
 
-    >>> prost_miccai_similarity(input_shape=(16, 16, 3), filters=(4, 8), outputs=8).output_shape
-    (None,)
+    >>> prost_miccai(input_shape=(16, 16, 4), filters=(4, 8), features=8).output_shape
+    (None, 1)
     """
-    if min(*filters, outputs) < 1:
-        raise ValueError(f"All of `filters` and `outputs` must be positive. Received {tuple(filters)} and {outputs}.")
-    moving, target = _images(input_shape)
-    features = [_encoded(x, filters, outputs, name) for x, name in ((moving, "moving"), (target, "target"))]
-    difference = layers.Subtract(name="difference")(features)
+    if min(*filters, features) < 1:
+        raise ValueError(f"All of `filters` and `features` must be positive. Received {tuple(filters)} and {features}.")
+    if outputs != 1:
+        raise ValueError(f"`outputs` must be 1: prost_miccai gives one similarity. Received {outputs}.")
+    images, *pair = moving_and_target(input_shape, outputs, per_pixel, "prost_miccai")
+    maps = [_encoded(x, filters, features, name) for x, name in zip(pair, ("moving", "target"), strict=True)]
+    difference = layers.Subtract(name="difference")(maps)
     similarity = ops.mean(ops.square(difference), axis=(1, 2, 3))
-    return keras.Model([moving, target], similarity, name="prost_miccai_similarity")
+    return keras.Model(images, layers.Reshape((1,), name="similarity")(similarity), name="prost_miccai")
 
 
-def _images(input_shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    if len(input_shape) != 3 or min(input_shape) < 1:
-        raise ValueError(f"`input_shape` must be rows, columns and channels. Received {input_shape}.")
-    return keras.Input(input_shape, name="moving"), keras.Input((*input_shape[:2], 1), name="target")
-
-
-def _encoded(x: Tensor, filters: Sequence[int], outputs: int, name: str) -> Tensor:
+def _encoded(x: Tensor, filters: Sequence[int], features: int, name: str) -> Tensor:
     for stage, width in enumerate(filters, start=1):
         place = f"{name}_{stage}"
         x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"{place}_conv")(x)
         x = _bottleneck(x, f"{place}_bottleneck")
         x = layers.MaxPooling2D(2, name=f"{place}_pool")(x)
-    return layers.Conv2D(outputs, 3, padding="same", activation="relu", name=f"{name}_features")(x)
+    return layers.Conv2D(features, 3, padding="same", activation="relu", name=f"{name}_features")(x)
 
 
 def _bottleneck(x: Tensor, name: str) -> Tensor:

@@ -33,7 +33,7 @@ def test_equals_batch_normalization(training, options, offset):
     pair = _pair(**options)
     before = 0.9 * pair[0].moving_variance.numpy()
     ours, expected = (_results(layer, x, training) for layer in pair)
-    if training and pair[0].scale:  # the fused kernel keeps the unbiased variance
+    if training:  # the fused kernel keeps the unbiased variance
         count = x.shape[:-1].num_elements()
         expected[-1] = before + (expected[-1] - before) * count / (count - 1)
     for found, value in zip(ours, expected, strict=True):
@@ -49,16 +49,18 @@ def test_frozen_layer_keeps_its_averages():
     np.testing.assert_array_equal(ours.moving_mean, expected.moving_mean)
 
 
-def test_second_derivatives():
+@pytest.mark.parametrize("options", [{}, {"scale": False, "center": False}])
+def test_second_derivatives(options):
     # Against the formula, since TensorFlow's moments, which Keras's layer takes, have first derivatives only.
-    layer, _ = _pair()
+    layer, _ = _pair(**options)
     rng = np.random.default_rng(1)
     x, weights = (tf.constant(rng.normal(size=SHAPE), tf.float32) for _ in range(2))
 
     def formula(x):
         centred = x - tf.reduce_mean(x, axis=(0, 1, 2, 3), keepdims=True)
         variance = tf.reduce_mean(centred**2, axis=(0, 1, 2, 3), keepdims=True)
-        return centred * tf.math.rsqrt(variance + layer.epsilon) * layer.gamma + layer.beta
+        standard = centred * tf.math.rsqrt(variance + layer.epsilon)
+        return standard * layer.gamma + layer.beta if layer.scale else standard
 
     found = []
     for function in (lambda x: layer(x, training=True), formula):

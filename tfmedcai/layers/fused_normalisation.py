@@ -28,10 +28,12 @@ class FusedNormalisation(layers.BatchNormalization):
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Normalises; see `keras.layers.BatchNormalization`."""
         sizes = inputs.shape[1:]
-        plain = mask is not None or self.renorm or self.synchronized or not (self.scale and self.center)
+        plain = mask is not None or self.renorm or self.synchronized
         if not training or not self.trainable or plain or self.axis not in (-1, len(sizes)) or None in sizes:
             return super().call(inputs, training=training, mask=mask)
-        parameters = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+        scale = self.gamma if self.scale else tf.ones_like(self.moving_mean)
+        offset = self.beta if self.center else tf.zeros_like(self.moving_mean)
+        parameters = (scale, offset, self.moving_mean, self.moving_variance)
         outputs, mean, variance = standardised(
             tf.convert_to_tensor(inputs),
             *(tf.cast(parameter, tf.float32) for parameter in parameters),

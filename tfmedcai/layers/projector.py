@@ -37,9 +37,10 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
 
     Inputs: a list of
         volumes `(batch, depth, height, width, channels)`, attenuation in 1/mm, say, and
-        poses `(batch, 6)` or `(batch, views, 6)`: rotation vector in rad, translation in mm, of the C-arm.
+        poses `(batch, 6)` or `(batch, views, 6)`: rotation vector in rad, translation in mm, of the C-arm. Of rank 2
+            they may also be a multiple of the volumes, each of which is then seen from as many in turn.
 
-    Outputs: `(batch, rows, columns, channels)` or `(batch, views, rows, columns, channels)`: line integrals, without a
+    Outputs: `(poses, rows, columns, channels)` or `(batch, views, rows, columns, channels)`: line integrals, without a
     unit where volumes are in 1/mm. A case alone and in a batch gives the same image to the last bit.
 
     Args:
@@ -100,27 +101,25 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         volumes, poses = inputs
         place = tf.float64 if self.variable_dtype == "float64" else tf.float32
         volumes, poses = tf.cast(volumes, place), tf.cast(poses, place)
-        shape, channels, views = tuple(volumes.shape[1:4]), volumes.shape[-1], poses.shape.rank == 3
-        if None in shape or channels is None:
+        shape, views = tuple(volumes.shape[1:4]), poses.shape.rank == 3
+        if None in volumes.shape[1:]:
             raise ValueError(f"Volumes must have fixed sizes. Received {volumes.shape}.")
-        of_channels = tf.reshape(tf.transpose(volumes, (0, 4, 1, 2, 3)), (-1, *shape))
-        rays = tf.reshape(self.camera.rays(place), (-1, 3))
-        poses = poses if views else poses[:, tf.newaxis]
-        matrices = grid_from_source(poses, shape, self.spacing_mm, self._source_isocentre_mm, self.isocentre)
-        scene = scene_of(
-            matrices, tf.transpose(rays), shape, self.step_mm, self.camera.source_detector_mm, self.block
-        ).repeated(channels)
-        exact = self.method == "siddon"
-        grid = Grid(shape, block=self.block, exact=exact)
-        made = images(of_channels, scene, grid, differentiable=self.differentiable)
-        lengths = tf.cast(1.0 if exact else self.step_mm, place) * tf.norm(rays, axis=-1)
-        pictures = tf.reshape(made * lengths, (-1, channels, tf.shape(poses)[1], *self.camera.image_size))
-        pictures = tf.cast(tf.transpose(pictures, (0, 2, 3, 4, 1)), self.compute_dtype)
-        return pictures if views else pictures[:, 0]
+        poses = poses if views else tf.reshape(poses, (tf.shape(volumes)[0], -1, 6))
+        pictures = line_integrals(
+            volumes,
+            grid_from_source(poses, shape, self.spacing_mm, self._source_isocentre_mm, self.isocentre),
+            self.camera.rays(place),
+            Grid(shape, block=self.block, exact=self.method == "siddon"),
+            self.step_mm,
+            self.camera.source_detector_mm,
+            differentiable=self.differentiable,
+        )
+        pictures = tf.cast(pictures, self.compute_dtype)
+        return pictures if views else tf.reshape(pictures, (-1, *pictures.shape[2:]))
 
     def compute_output_shape(self, input_shape: Sequence[tuple[int | None, ...]]) -> tuple[int | None, ...]:
         """Returns the shape of the images."""
-        (batch, *_, channels), (_, *views, _) = input_shape
+        (*_, channels), (batch, *views, _) = input_shape
         return (batch, *views, *self.camera.image_size, channels)
 
     def get_config(self) -> dict[str, Any]:
@@ -136,6 +135,40 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         """Makes a layer from what `get_config` returned."""
         pairs = {name: tuple(value) if isinstance(value, list) else value for name, value in config["camera"].items()}
         return cls(**config | {"camera": Camera(**pairs)})
+
+
+def line_integrals(
+    volumes: tf.Tensor,
+    matrices: tf.Tensor,
+    rays: tf.Tensor,
+    grid: Grid,
+    step_mm: tf.Tensor | float,
+    source_detector_mm: tf.Tensor | float,
+    *,
+    differentiable: bool = True,
+) -> tf.Tensor:
+    """Projects volumes with a camera whose numbers may be tensors.
+
+    Args:
+        volumes: `(volumes, depth, height, width, channels)` float, of fixed sizes but for the first.
+        matrices: `(volumes, poses, 3, 4)` float, see `grid_from_source`.
+        rays: `(rows, columns, 3)` float, directions with z = 1.
+        grid: of the volumes.
+        step_mm: distance of the planes of samples.
+        source_detector_mm: how far rays go.
+        differentiable: whether there are gradients.
+
+    Returns:
+        `(volumes, poses, rows, columns, channels)` float.
+    """
+    rows, columns, _ = rays.shape
+    channels, rays = volumes.shape[-1], tf.reshape(rays, (-1, 3))
+    of_channels = tf.reshape(tf.transpose(volumes, (0, 4, 1, 2, 3)), (-1, *grid.shape))
+    scene = scene_of(matrices, tf.transpose(rays), grid.shape, step_mm, source_detector_mm, grid.block)
+    made = images(of_channels, scene.repeated(channels), grid, differentiable=differentiable)
+    lengths = tf.cast(1.0 if grid.exact else step_mm, made.dtype) * tf.norm(rays, axis=-1)
+    pictures = tf.reshape(made * lengths, (-1, channels, tf.shape(matrices)[1], rows, columns))
+    return tf.transpose(pictures, (0, 2, 3, 4, 1))
 
 
 def grid_from_source(

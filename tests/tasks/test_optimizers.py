@@ -57,3 +57,15 @@ def test_saved_network_knows_its_optimizer(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
     assert isinstance(loaded.optimizer, optimizers.Adam)
     np.testing.assert_array_equal(loaded.optimizer.variables[0], net.optimizer.variables[0])
+
+
+def test_cyclical_rate():
+    # tensorflow-addons' CyclicalLearningRate: cycle = floor(1 + step / (2 size)), x = |step / size - 2 cycle + 1|.
+    rate, steps, size = optimizers.CyclicalRate(1e-5, 1e-3, half_cycle=100), np.arange(0, 501, 7), 100
+    x = np.abs(steps / size - 2 * np.floor(1 + steps / (2 * size)) + 1)
+    expected = 1e-5 + (1e-3 - 1e-5) * np.maximum(0, 1 - x)
+    np.testing.assert_allclose([rate(step) for step in steps], expected, rtol=1e-4)
+    again = keras.optimizers.schedules.deserialize(keras.optimizers.schedules.serialize(rate))
+    assert float(again(50)) == float(rate(50))
+    with pytest.raises(ValueError, match="`half_cycle` must be at least 1"):
+        optimizers.CyclicalRate(1e-5, 1e-3, 0)

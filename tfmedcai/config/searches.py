@@ -14,9 +14,12 @@ class Fit(Table):
     learning_rate: PositiveFloat = Field(default=1e-3, description="learning rate at the start")
     momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd: part of the last step that is kept")
     weight_decay: NonNegativeFloat = Field(default=0.0, description="sgd: factor of the weights in their gradient")
-    schedule: Literal["constant", "cosine", "step", "polynomial"] = Field(
+    schedule: Literal["constant", "cosine", "step", "polynomial", "cyclical"] = Field(
         default="cosine", description="course of the learning rate"
     )
+    highest_rate: PositiveFloat = Field(default=1e-3, description="cyclical schedule: rate in the middle of a cycle")
+    half_cycle: PositiveInt = Field(default=100, description="cyclical schedule: from the lowest rate to it [steps]")
+    clip: NonNegativeFloat = Field(default=0.0, description="largest norm of the gradient of all weights; 0: any")
     decay_power: PositiveFloat = Field(default=0.9, description="polynomial schedule: exponent of what is left")
     decay_epochs: PositiveInt = Field(
         default=35, description="step schedule: a tenth of the rate after so many [epochs]"

@@ -131,11 +131,12 @@ def choose_compiler() -> bool:
 
 
 def _optimizer(fit: Fit, rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
+    clip = fit.clip or None
     if fit.optimizer == "sgd":
         # Keras shrinks the weights beside the momentum; in the gradient the decay would run through it and grow.
         decay = fit.weight_decay / (1 - fit.momentum)
-        return optimizers.SGD(rate, momentum=fit.momentum, weight_decay=decay or None)
-    return {"adam": optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer](rate)
+        return optimizers.SGD(rate, momentum=fit.momentum, weight_decay=decay or None, global_clipnorm=clip)
+    return {"adam": optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer](rate, global_clipnorm=clip)
 
 
 def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
@@ -147,6 +148,8 @@ def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizer
         return keras.optimizers.schedules.ExponentialDecay(
             fit.learning_rate, steps * fit.decay_epochs, 0.1, staircase=True
         )
+    if fit.schedule == "cyclical":
+        return optimizers.CyclicalRate(fit.learning_rate, fit.highest_rate, fit.half_cycle)
     return fit.learning_rate
 
 

@@ -1,4 +1,4 @@
-"""Keras's optimisers with one operation a variable and step, where Keras builds a dozen or two."""
+"""Keras's optimisers with one operation a variable and step, where Keras builds a dozen or two; a cyclical rate."""
 
 from __future__ import annotations
 
@@ -63,6 +63,41 @@ class Adam(keras.optimizers.Adam):
             epsilon=epsilon,
             grad=tf.cast(gradient, variable.dtype),
         )
+
+
+@keras.saving.register_keras_serializable("tfmedcai")
+class CyclicalRate(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate that climbs and falls in straight lines.
+
+    Args:
+        lowest: rate at the start and between two cycles.
+        highest: rate in the middle of a cycle.
+        half_cycle: steps from one to the other.
+
+    Raises:
+        ValueError: if a cycle has no steps.
+
+    Reference:
+        Smith, Cyclical learning rates for training neural networks, WACV 2017: the triangular policy.
+
+    >>> rate = CyclicalRate(1.0, 3.0, half_cycle=4)
+    >>> [float(rate(step)) for step in (0, 2, 4, 6, 8, 10)]
+    [1.0, 2.0, 3.0, 2.0, 1.0, 2.0]
+    """
+
+    def __init__(self, lowest: float, highest: float, half_cycle: int):
+        if half_cycle < 1:
+            raise ValueError(f"`half_cycle` must be at least 1 step. Received {half_cycle}.")
+        self.lowest, self.highest, self.half_cycle = lowest, highest, half_cycle
+
+    def __call__(self, step: Any) -> tf.Tensor:
+        """Returns the rate of a step, counted from 0."""
+        place = tf.math.floormod(tf.cast(step, tf.float32), 2.0 * self.half_cycle) / self.half_cycle
+        return self.lowest + (self.highest - self.lowest) * (1.0 - tf.abs(place - 1.0))
+
+    def get_config(self) -> dict[str, float]:
+        """Returns what makes the same schedule."""
+        return {"lowest": self.lowest, "highest": self.highest, "half_cycle": self.half_cycle}
 
 
 def _handle(variable: Any) -> Any:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfmedcai import presets
+from tfmedcai import presets, registry
 from tfmedcai.cli import RUN_OPTION, SettingsOptions, main, progress
 from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
@@ -41,7 +41,8 @@ class TrainOptions(SettingsOptions):
     run: Path | None = None
     """run folder of a search; its best architecture is trained with its settings"""
     architecture: str | None = None
-    """text of an architecture, or name of a preset with its sizes (see --list), to train instead of a search's best"""
+    """text of an architecture, name of a preset with its sizes or of a network made by hand (see --list), to train
+    instead of a search's best"""
     output: Path = Path("runs")
     """folder of run folders, for an architecture given as text"""
     resume: bool = False
@@ -92,7 +93,8 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
         return space.parse(_best_architecture(task, run, oracle, seed))
 
     if given is not None:
-        jobs = [Job(run.best(seed), space.parse(given), None, seed) for seed in seeds]
+        candidate = given if given in registry.names("networks") else space.parse(given)
+        jobs = [Job(run.best(seed), candidate, None, seed) for seed in seeds]
     else:
         jobs = [Job(run.best(seed), best(settings.oracle, seed), settings.oracle, seed) for seed in seeds]
     asked = settings.training.baselines

@@ -62,7 +62,7 @@ def test_every_sample_once_an_epoch_in_an_order_of_its_own(data):
     assert list(np.concatenate([inputs[:, 0] for inputs, _ in resumed])) == list(order[18:])
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine", "step"])
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "step", "cyclical"])
 def test_a_stopped_and_resumed_training_equals_an_uninterrupted_one(data, tmp_path, schedule):
     fit = FIT.model_copy(update={"schedule": schedule, "decay_epochs": 2})
     whole, rows = train(build, data, data, fit, 5, seed=1)

@@ -3,7 +3,7 @@
 from tfmedcai.config.registration import CaseFiles, RegisterSettings
 from tfmedcai.config.searches import BayesianSettings, Fit, HyperbandSettings, SupernetSettings
 from tfmedcai.config.settings import NO_BASELINE, RELAXING_ORACLE, Settings, check_names, explain, read_settings
-from tfmedcai.config.tasks import PoseSettings, SegmentationSettings, TrackingSettings
+from tfmedcai.config.tasks import PoseSettings, RegistrationSettings, SegmentationSettings, TrackingSettings
 
 __all__ = [
     "NO_BASELINE",
@@ -14,6 +14,7 @@ __all__ = [
     "HyperbandSettings",
     "PoseSettings",
     "RegisterSettings",
+    "RegistrationSettings",
     "SegmentationSettings",
     "Settings",
     "SupernetSettings",

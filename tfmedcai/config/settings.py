@@ -13,8 +13,12 @@ from tfmedcai.config.networks import (
     CslDecoderSettings,
     CslSettings,
     DartsNetSettings,
+    DeepImSettings,
+    DmwSettings,
     MixedBlockNetSettings,
     MixedBlockSettings,
+    ProstMiccaiSettings,
+    ProstSettings,
     SnapNetSettings,
     SnapSettings,
     UNet3DSettings,
@@ -34,7 +38,7 @@ from tfmedcai.config.searches import (
     TrainingSettings,
 )
 from tfmedcai.config.table import Table
-from tfmedcai.config.tasks import PoseSettings, SegmentationSettings, TrackingSettings
+from tfmedcai.config.tasks import PoseSettings, RegistrationSettings, SegmentationSettings, TrackingSettings
 
 NO_BASELINE = "none"
 RELAXING_ORACLE = "supernet"
@@ -52,6 +56,7 @@ class Settings(Table):
     segmentation: SegmentationSettings = SegmentationSettings()
     tracking: TrackingSettings = TrackingSettings()
     registering: RegisterSettings = RegisterSettings()
+    registration: RegistrationSettings = RegistrationSettings()
     snap: SnapSettings = SnapSettings()
     snapnet: SnapNetSettings = SnapNetSettings()
     mixed_block: MixedBlockSettings = MixedBlockSettings()
@@ -69,6 +74,10 @@ class Settings(Table):
     volumetric_mix: VolumetricNetSettings = VolumetricNetSettings()
     unet3d: UNet3DSettings = UNet3DSettings()
     vnet: VNetSettings = VNetSettings()
+    prost: ProstSettings = ProstSettings()
+    prost_miccai: ProstMiccaiSettings = ProstMiccaiSettings()
+    deepim: DeepImSettings = DeepImSettings()
+    dmw: DmwSettings = DmwSettings()
     search: SearchSettings = SearchSettings()
     latent: LatentSettings = LatentSettings()
     local: LocalSettings = LocalSettings()
@@ -136,6 +145,34 @@ class Settings(Table):
                 "volumetric_mix": {"filters": 4, "search_filters": 4},
                 "unet3d": {"filters": 2},
                 "vnet": {"filters": 2},
+                "registration": {
+                    "subjects": 2,
+                    "held_back": 1,
+                    "evaluation_subjects": 1,
+                    "size": (16, 16, 16),
+                    "spacing_mm": 18.0,
+                    "image_size": (32, 32),
+                    "pixel_mm": 9.0,
+                    "steps": 2,
+                    "magnitudes": (5.0,),
+                    "evaluation_cases": 2,
+                    "points": 5,
+                    "volume_net": {"filters": (2,), "channels": 1},
+                },
+                "prost": {
+                    "patches": (8, 32),
+                    "tokens": (4, 4),
+                    "depths": (1, 1),
+                    "levels": 1,
+                    "exchanges": 1,
+                    "logits": 4,
+                    "heads": 1,
+                    "head_size": 4,
+                    "hidden": 4,
+                },
+                "prost_miccai": {"filters": (4,), "features": 4},
+                "deepim": {"filters": 1, "units": 4},
+                "dmw": {"filters": 4, "blocks": 2, "units": 4},
                 "search": {"trials": 4, "fit": {"epochs": 1, "batch_size": 8}},
                 "supernet": {"epochs": 2, "start_epoch": 1, "batch_size": 4},
                 "latent": {"initial": 2, "per_round": 2, "lstm_units": 8, "fit_steps": 3},

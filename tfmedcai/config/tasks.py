@@ -5,6 +5,8 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from tfmedcai.config.networks import VolumeNetSettings
+from tfmedcai.config.searches import Fit
 from tfmedcai.config.table import Table
 
 Instrument = Literal["screw", "guide_wire", "drill", "robot"]
@@ -188,3 +190,73 @@ class TrackingSettings(Table):
                 f"`joints` must be names, each once, and `mirrored` some of them; got {self.joints} and {self.mirrored}"
             )
         return self
+
+
+class RandomisationSettings(Table):
+    """Random changes of target images (ProST, section II-D)."""
+
+    probability: float = Field(default=0.5, ge=0, le=1, description="of inversion, noise, gamma and boxes, each")
+    noise: tuple[float, float] = Field(
+        default=(0.005, 0.1), description="least and most deviation of noise [range]; the code has 0.005 to 0.01"
+    )
+    gamma: tuple[PositiveFloat, PositiveFloat] = Field(default=(0.7, 1.3), description="least and most exponent")
+    boxes: tuple[PositiveInt, PositiveInt] = Field(default=(1, 5), description="fewest and most noisy boxes")
+
+
+class RegistrationSettings(Table):
+    """Data and protocol of the registration of a CT to an X-ray image; numbers are those of the ProST paper."""
+
+    dataset: Literal["simulated", "ct"] = Field(
+        default="simulated", description="simulated pelves, or one CT and its random variations"
+    )
+    ct: Path | None = Field(default=None, description="dataset ct: NIfTI file or folder of a DICOM series")
+    segmentation: Path | None = Field(default=None, description="dataset ct: labels on the grid of the CT")
+    labels: tuple[PositiveInt, ...] = Field(default=(), description="labels of the bones that are registered; (): all")
+    subjects: PositiveInt = Field(default=17, description="volumes that are learnt from, one in an epoch")
+    held_back: PositiveInt = Field(default=2, description="other volumes that candidates are scored on")
+    evaluation_subjects: PositiveInt = Field(default=3, description="other volumes that networks are evaluated on")
+    size: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        default=(128, 128, 128), description="depth, height and width of a volume [voxels]"
+    )
+    spacing_mm: PositiveFloat = Field(default=2.33, description="size of its voxels [mm]")
+    moving: Literal["segmented", "full"] = Field(
+        default="segmented", description="what of the CT the network sees: labelled bones or everything"
+    )
+    target: Literal["segmented", "full"] = Field(
+        default="segmented", description="what of the CT the simulated X-ray images show"
+    )
+    image_size: tuple[PositiveInt, PositiveInt] = Field(
+        default=(128, 128), description="height and width of the images [px]"
+    )
+    pixel_mm: PositiveFloat = Field(default=2.176, description="pitch of the detector; the code has 2.92 [mm]")
+    source_detector_mm: PositiveFloat = Field(default=1020.0, description="distance of the detector [mm]")
+    source_isocentre_mm: PositiveFloat = Field(
+        default=800.0, description="distance of the isocentre from the source; the code has 620 [mm]"
+    )
+    target_deg: float = Field(default=15.0, ge=0, description="most rotation of targets, uniform [deg]")
+    target_mm: float = Field(default=25.0, ge=0, description="most translation of targets, uniform [mm]")
+    moving_deg: float = Field(default=25.0, ge=0, description="deviation of rotations that are moved from [deg]")
+    moving_mm: tuple[float, float, float] = Field(
+        default=(25.0, 25.0, 60.0), description="deviation of translations: right, down, depth [mm]"
+    )
+    normaliser_mm: PositiveFloat = Field(
+        default=298.0,
+        description="translation that weighs as much as 1 rad: depth of the volume, the code has half [mm]",
+    )
+    randomisation: RandomisationSettings = RandomisationSettings()
+    loss: Literal["journal", "miccai", "mse"] = Field(
+        default="journal", description="of gradients: geodesic, of directions alone (MICCAI 2020), or squared error"
+    )
+    steps: PositiveInt = Field(default=50, description="batches in an epoch")
+    volume_net: VolumeNetSettings = VolumeNetSettings()
+    regression: Fit = Field(
+        default=Fit(learning_rate=1e-4, momentum=0.8, batch_size=16), description="fit of DeepIM and DMW"
+    )
+    magnitudes: tuple[PositiveFloat, ...] = Field(
+        default=(10.0, 20.0, 40.0), description="how far from the truth evaluated registrations start [deg and mm]"
+    )
+    evaluation_cases: PositiveInt = Field(default=10, description="registrations from each of these distances")
+    beside: tuple[Literal["cma_es", "descent"], ...] = Field(
+        default=("cma_es", "descent"), description="methods without a network that are evaluated on the same cases"
+    )
+    points: PositiveInt = Field(default=200, description="places in the bones to measure errors at")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 Tensor = keras.KerasTensor
@@ -37,5 +39,5 @@ def moving_and_target(
             f"`per_pixel` must be False: {network} gives one vector for a pair of images. Received True: choose "
             "another network, for example unet."
         )
-    images = keras.Input(input_shape, name="images")
+    images: Any = keras.Input(input_shape, name="images")
     return images, images[..., :-1], images[..., -1:]

@@ -52,7 +52,7 @@ class PoseSimilarity(keras.Model):
         x, y = data
         with tf.GradientTape() as tape:
             _, predicted = self.pose_gradient(x, training=True)
-            loss = self.compute_loss(x=x, y=y, y_pred=predicted)
+            loss: Any = self.compute_loss(x=x, y=y, y_pred=predicted)
         slopes = tape.gradient(loss, self.trainable_variables)
         # A weight that only shifts a similarity has no part in its gradient. (TensorFlow's own zeros fail here.)
         slopes = [tf.zeros(v.shape) if s is None else s for s, v in zip(slopes, self.trainable_variables, strict=True)]

@@ -1,0 +1,202 @@
+"""Evaluates registration networks beside methods that learn nothing: cases, stages, errors and pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from tfmedcai.config import RegistrationSettings
+from tfmedcai.config.registration import CaseFiles, DescentSettings, RegisterSettings
+from tfmedcai.data.anatomy import Anatomy
+from tfmedcai.data.radiographs import Radiograph
+from tfmedcai.geometry.pose_samples import sample_targets, starts_at
+from tfmedcai.layers.projector import ProjectiveSpatialTransformer
+from tfmedcai.metrics.registration import registration_errors, success_rate
+from tfmedcai.metrics.statistics import summary_of
+from tfmedcai.models.pose_similarity import parts_of
+from tfmedcai.reports.document import Picture
+from tfmedcai.reports.registration_overlay import overlay_edges
+from tfmedcai.tasks.registration_data import attenuations, camera_of
+from tfmedcai.tasks.registration_network import intrinsics_of, register, seen_by
+from tfmedcai.tasks.registration_problem import Problem, View
+from tfmedcai.tasks.registration_stages import Stage, descent_stage, evolution_stage
+from tfmedcai.tasks.task import OF_ALL
+
+NETWORK, ALONE = "network", {"cma_es": "patch_gradient_ncc", "descent": "gradient_ncc"}
+METRICS = ("mean_tre_mm", "rotation_deg", "in_plane_mm", "depth_mm")
+AXES = tuple(f"{kind}_{axis}_{unit}" for kind, unit in (("rotation", "deg"), ("translation", "mm")) for axis in "xyz")
+
+
+class Trials:
+    """Cases of the evaluation, the same for every network, and what other methods make of them.
+
+    Args:
+        subjects: patients that nothing was learnt from.
+        registration: the settings of the task.
+        registering: those of the stages.
+        seed: of poses.
+    """
+
+    def __init__(
+        self, subjects: Sequence[Anatomy], registration: RegistrationSettings, registering: RegisterSettings, seed: int
+    ):
+        self.registration, self.registering, self.camera = registration, registering, camera_of(registration)
+        cases, magnitudes = registration.evaluation_cases, registration.magnitudes
+        self.magnitudes = np.repeat(magnitudes, cases)
+        numbers = np.arange(len(self.magnitudes)) % cases % len(subjects)
+        reach = [*np.radians([registration.target_deg] * 3), *[registration.target_mm] * 3]
+        of_magnitude = sample_targets(cases, (seed, 1), reach)
+        self.truth = tf.tile(of_magnitude, [len(magnitudes), 1])
+        far = tf.constant(self.magnitudes, tf.float32)
+        self.starts = starts_at(self.truth, (seed, 2), far * np.pi / 180, far).numpy()
+        self.subjects = [subjects[int(number)] for number in numbers]
+        self.points = np.stack([subject.points(count=registration.points) for subject in self.subjects])
+        self.truth = self.truth.numpy()
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """One for each case."""
+        registration, camera = self.registration, self.camera
+        project = ProjectiveSpatialTransformer(camera, (registration.spacing_mm,) * 3, differentiable=False)
+        made = {}
+        for subject, pose in zip(self.subjects, self.truth, strict=True):
+            key = (subject.name, *pose)
+            if key not in made:
+                image = project([attenuations([subject], registration.target), pose[np.newaxis]])[0, ..., 0].numpy()
+                shown = subject if registration.moving == "full" else _masked(subject)
+                made[key] = Problem(shown, (View(Radiograph(image, camera, None, subject.name)),))
+        return [made[subject.name, *pose] for subject, pose in zip(self.subjects, self.truth, strict=True)]
+
+    @cached_property
+    def alone(self) -> dict[str, np.ndarray]:
+        """What methods without a network come to: name -> poses `(cases, 6)`."""
+        makers = {"cma_es": evolution_stage, "descent": descent_stage}
+        return {
+            name: self.solved(makers[name](self.registering, ALONE[name]), self.starts)
+            for name in self.registration.beside
+        }
+
+    def solved(self, stage: Stage, starts: np.ndarray) -> np.ndarray:
+        """Registers all cases by a stage; returns poses `(cases, 6)`."""
+        return np.stack([stage(problem, start).pose for problem, start in zip(self.problems, starts, strict=True)])
+
+    def errors(self, found: np.ndarray) -> dict[str, np.ndarray]:
+        """Measures poses `(cases, 6)`."""
+        return registration_errors(found, self.truth, self.points, self.camera, self.registration.normaliser_mm)
+
+
+def network_stage(model: keras.Model, descent: DescentSettings) -> Stage:
+    """Makes the stage in which a network registers: the descent of its similarity, or the steps that it regresses."""
+    shape, voxel_mm = tuple(model.inputs[0].shape[1:4]), parts_of(model).projector.spacing_mm
+
+    @tf.function(autograph=False)
+    def solve(volume: tf.Tensor, image: tf.Tensor, start: tf.Tensor, intrinsics: tf.Tensor) -> Any:
+        targets, seen = seen_by(model, image, intrinsics)
+        return register(model, volume, targets, start, seen, descent)
+
+    def search(problem: Problem, start: np.ndarray) -> tuple:
+        radiograph = problem.views[0].radiograph
+        anatomy = problem.anatomy.fitted(shape, voxel_mm)
+        volume, image = attenuations([anatomy], "full"), tf.constant(radiograph.image[np.newaxis], tf.float32)
+        pose = tf.constant(start[np.newaxis], tf.float32)
+        found = solve(volume, image, pose, intrinsics_of(radiograph.camera))
+        return found.pose[0], found.similarity[0], found.poses[:, 0], found.similarities[:, 0]
+
+    return Stage(NETWORK, search)
+
+
+def evaluated(trials: Trials, stage: Stage) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Registers the cases by a network, alone and before CMA-ES, and measures it and the methods beside it.
+
+    Args:
+        trials: the cases.
+        stage: of the network.
+
+    Returns:
+        Summary and arrays of an `Evaluation`; groups are start magnitudes, in deg and mm at once, and methods.
+    """
+    registration, registering = trials.registration, trials.registering
+    found = {NETWORK: trials.solved(stage, trials.starts)}
+    if "cma_es" in registration.beside:
+        after = evolution_stage(registering, ALONE["cma_es"])
+        found[f"{NETWORK}, cma_es"] = trials.solved(after, found[NETWORK])
+    found |= trials.alone
+    errors = {method: trials.errors(poses) for method, poses in found.items()}
+    groups, success = {}, {}
+    for method, values in errors.items():
+        for magnitude in registration.magnitudes:
+            chosen, group = trials.magnitudes == magnitude, f"{magnitude:g}" + (method != NETWORK) * f", {method}"
+            groups[group] = {name: summary_of(values[name][chosen]) for name in METRICS}
+            groups[group] |= {name: summary_of(np.abs(values[name][chosen])) for name in AXES}
+            success[group] = success_rate(values["mean_tre_mm"][chosen])
+    everything = {OF_ALL + name: errors[NETWORK][name] for name in METRICS}
+    summary = {"cases": len(trials.truth), "groups": groups, "success": success}
+    return summary, _pictured(trials, found[NETWORK], errors[NETWORK]["mean_tre_mm"]) | everything
+
+
+def pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
+    """Draws the chosen cases of an evaluation."""
+    drawn = []
+    for place, label in enumerate(cases["label"]):
+        figure = Figure(figsize=(6.4, 3.4), layout="constrained", facecolor="white")
+        for axes, name in zip(figure.subplots(1, 2), ("start", "found"), strict=True):
+            axes.imshow(overlay_edges(cases["image"][place], cases[name][place]))
+            axes.set(xticks=[], yticks=[], title=name)
+        title = f"{label}: mean target registration error {cases['mean_tre_mm'][place]:.1f} mm"
+        alt = f"X-ray image of the {label} case with edges of the rendering, at the start and as found."
+        drawn.append(Picture(figure, f"{title}. Edges of the rendering over the X-ray image.", alt, bitmap=True))
+    return drawn
+
+
+def case_in(folder: Path) -> CaseFiles:
+    """Finds the files of a case in a folder: ct.nii.gz or the folder ct of a DICOM series, and xray.png, .tif, .npy or
+    .dcm; and where they are there, labels.nii.gz, camera.json and start.json.
+
+    Raises:
+        FileNotFoundError: if there is no CT or X-ray image.
+    """
+    found = {}
+    for name, options in {
+        "ct": ("ct.nii.gz", "ct.nii", "ct"),
+        "xray": tuple(f"xray.{kind}" for kind in ("png", "tif", "tiff", "npy", "nii.gz", "dcm")),
+        "labels": ("labels.nii.gz", "labels.nii"),
+        "camera": ("camera.json",),
+        "start": ("start.json", "start.csv"),
+    }.items():
+        found[name] = next((folder / option for option in options if (folder / option).exists()), None)
+        if found[name] is None and name in ("ct", "xray"):
+            raise FileNotFoundError(f"{folder}: a case must have one of {', '.join(options)}.")
+    several = {name: (found[name],) for name in ("xray", "camera") if found[name] is not None}
+    start = {} if found["start"] is None else {"start": str(found["start"])}
+    return CaseFiles(ct=found["ct"], labels=found["labels"], **several, **start)
+
+
+def _masked(subject: Anatomy) -> Anatomy:
+    assert subject.labels is not None  # noqa: S101 (subjects have labels)
+    return subject.masked(range(1, 1 + int(subject.labels.max())))
+
+
+def _pictured(trials: Trials, found: np.ndarray, errors: np.ndarray) -> dict[str, np.ndarray]:
+    """Returns images of the best, median and worst case, with renderings at start and end."""
+    order = np.argsort(errors)
+    chosen = order[[0, len(order) // 2, -1]]
+    camera, voxel_mm = trials.camera, trials.registration.spacing_mm
+    levels = [trials.problems[case].level(max(camera.image_size), voxel_mm) for case in chosen]
+
+    def rendered(poses: np.ndarray) -> np.ndarray:
+        return np.stack([level.images(poses[[case]])[0][0] for level, case in zip(levels, chosen, strict=True)])
+
+    return {
+        "label": np.array(["best", "median", "worst"]),
+        "image": np.stack([trials.problems[case].views[0].radiograph.image for case in chosen]),
+        "start": rendered(trials.starts),
+        "found": rendered(found),
+        "mean_tre_mm": errors[chosen],
+    }

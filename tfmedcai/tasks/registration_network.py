@@ -1,0 +1,228 @@
+"""Registers volumes to X-ray images by a trained network, in the graph: volumes on any grid, images of any camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfmedcai.config.registration import DescentSettings
+from tfmedcai.geometry.camera import Camera
+from tfmedcai.geometry.geodesic import geodesic_gradient, riemannian_gradient
+from tfmedcai.geometry.pose_updates import deepim_update, geodesic_step
+from tfmedcai.geometry.rigid import inverse
+from tfmedcai.inference.pose_descent import descend
+from tfmedcai.layers.projector import grid_from_source, line_integrals
+from tfmedcai.layers.ray_sums import Grid
+from tfmedcai.losses.pose_gradients import scaled_gradient
+from tfmedcai.models.pose_similarity import Parts, parts_of
+
+STEP, GRADIENT = 7, 6  # numbers that DeepIM and DMW give
+
+
+class Cases(NamedTuple):
+    """Some poses of one volume.
+
+    Attributes:
+        volume: `(1, depth, height, width, 1)` float32, attenuation in 1/mm.
+        target: `(poses, rows, columns, 1)` float32, from 0 to 1 but for what randomisation adds.
+        moving_pose: `(poses, 6)` float32, where the registration starts.
+        target_pose: `(poses, 6)` float32, where the target was taken.
+    """
+
+    volume: tf.Tensor
+    target: tf.Tensor
+    moving_pose: tf.Tensor
+    target_pose: tf.Tensor
+
+
+class Answer(NamedTuple):
+    """What a registration came to.
+
+    Attributes:
+        pose: `(n, 6)`, rotation vector in rad, translation in mm.
+        similarity: `(n,)`, lower is more alike; of a network that regresses, the length of its last answer.
+        poses: `(steps + 1, n, 6)`, the way there.
+        similarities: `(steps + 1, n)`.
+    """
+
+    pose: tf.Tensor
+    similarity: tf.Tensor
+    poses: tf.Tensor
+    similarities: tf.Tensor
+
+
+def intrinsics_of(camera: Camera) -> tf.Tensor:
+    """Returns `(6,)` float32: source to detector, pitch along x and y, principal point x and y, source to isocentre."""
+    numbers = (camera.source_detector_mm, *camera.pixel_mm, *camera.principal_point_px, camera.source_isocentre_mm)
+    return tf.constant(numbers, tf.float32)
+
+
+def regridded(volumes: tf.Tensor, spacing_mm: tf.Tensor, shape: tuple[int, int, int], new_mm: float) -> tf.Tensor:
+    """Brings volumes onto the grid of a network, around the same middle.
+
+    Args:
+        volumes: `(batch, depth, height, width)` float; zero beyond them.
+        spacing_mm: `(3,)` float, size of a voxel along them in mm.
+        shape: voxels of the new grid.
+        new_mm: their size.
+
+    Returns:
+        `(batch, *shape)`: means over new voxels where these are larger, else interpolated linearly.
+    """
+    for axis, size in enumerate(shape):
+        count, ratio = tf.shape(volumes)[1], new_mm / spacing_mm[axis]
+        place = (tf.range(size, dtype=tf.float32) - (size - 1) / 2) * ratio + (tf.cast(count, tf.float32) - 1) / 2
+        reach = tf.maximum(ratio, 1.0)
+        away = place[:, tf.newaxis] - tf.range(tf.cast(count, tf.float32))
+        weights = tf.nn.relu(1 - tf.abs(away) / reach) / reach
+        volumes = tf.tensordot(volumes, weights, [[1], [1]])  # its axis goes to the end, the next is first
+    return volumes
+
+
+def seen_by(model: keras.Model, images: tf.Tensor, intrinsics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Brings images to the size that a network takes.
+
+    Args:
+        model: a registration network.
+        images: `(n, rows, columns)` float, bone bright.
+        intrinsics: `(6,)` float, see `intrinsics_of`.
+
+    Returns:
+        `(n, rows, columns, 1)` from 0 to 1, and the intrinsics of these.
+    """
+    size = parts_of(model).projector.camera.image_size
+    ratios = tf.cast(tf.shape(images)[1:], tf.float32)[::-1] / tf.constant(size[::-1], tf.float32)
+    small = normalised(tf.image.resize(images[..., tf.newaxis], size, antialias=True))
+    pitch, point = intrinsics[1:3] * ratios, (intrinsics[3:5] + 0.5) / ratios - 0.5
+    return small, tf.concat([intrinsics[:1], pitch, point, intrinsics[5:]], axis=0)
+
+
+def normalised(images: tf.Tensor) -> tf.Tensor:
+    """Stretches each image `(images, rows, columns, 1)` from 0 to 1."""
+    low, high = (reduce(images, axis=(1, 2, 3), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+    return tf.math.divide_no_nan(images - low, high - low)
+
+
+def register(
+    model: keras.Model,
+    volumes: tf.Tensor,
+    targets: tf.Tensor,
+    start: tf.Tensor,
+    intrinsics: tf.Tensor,
+    descent: DescentSettings,
+) -> Answer:
+    """Registers volumes to images.
+
+    Args:
+        model: a trained registration network.
+        volumes: `(volumes, depth, height, width, 1)` float, attenuation in 1/mm on the grid of the network.
+        targets: `(n, rows, columns, 1)` float from 0 to 1, of the size that the network takes.
+        start: `(n, 6)` float, rotation vector in rad, translation in mm; a multiple of the volumes.
+        intrinsics: `(6,)` float of the images.
+        descent: how similarities are descended, and the most steps of networks that regress.
+
+    Returns:
+        The `Answer`.
+    """
+    parts = parts_of(model)
+    features = volumes if parts.volume_net is None else parts.volume_net(volumes, training=False)
+
+    def values(poses: tf.Tensor) -> tf.Tensor:
+        moving = _projected(features, poses, parts, intrinsics)
+        return parts.image_net(tf.concat([moving, targets], axis=-1), training=False)
+
+    if model.output_shape[-1] in (STEP, GRADIENT):
+        return _stepped(values, start, intrinsics[5], descent)
+    found = descend(
+        lambda poses: values(poses)[:, 0],
+        start,
+        rate=descent.rate,
+        rule=descent.rule,
+        momentum=descent.momentum,
+        halve_every=descent.halve_every,
+        steps=descent.steps,
+        plateau=descent.plateau,
+        scale_mm=descent.scale_mm,
+    )
+    return Answer(found.pose, found.cost, found.poses, found.costs)
+
+
+def _projected(features: tf.Tensor, poses: tf.Tensor, parts: Parts, intrinsics: tf.Tensor) -> tf.Tensor:
+    projector, shape = parts.projector, tuple(features.shape[1:4])
+    rows, columns = (tf.range(size, dtype=tf.float32) for size in projector.camera.image_size)
+    right = (columns - intrinsics[3]) * intrinsics[1] / intrinsics[0]
+    down = (rows - intrinsics[4]) * intrinsics[2] / intrinsics[0]
+    x, y = tf.meshgrid(right, down)
+    of_volumes = tf.reshape(poses, (tf.shape(features)[0], -1, 6))
+    matrices = grid_from_source(of_volumes, shape, projector.spacing_mm, intrinsics[5], projector.isocentre)
+    rays = tf.stack([x, y, tf.ones_like(x)], axis=-1)
+    pictures = line_integrals(features, matrices, rays, Grid(shape), projector.step_mm, intrinsics[0])
+    return tf.reshape(pictures, (-1, *pictures.shape[2:]))
+
+
+def in_source_frame(pose: tf.Tensor, source_isocentre_mm: tf.Tensor | float) -> tf.Tensor:
+    """Turns poses of a C-arm `(n, 6)` into those of the volume in the frame of the source."""
+    return inverse(pose) + _depth(source_isocentre_mm)
+
+
+def pointed(model: keras.Model, case: Cases, normaliser_mm: float) -> tuple[tf.Tensor, tf.Tensor]:
+    """Finds where a network leads from moving poses, and where it should.
+
+    Args:
+        model: a registration network.
+        case: poses of a volume.
+        normaliser_mm: mm that weigh as much as 1 rad.
+
+    Returns:
+        Two `(n, 6)`: gradients of the similarity and of the geodesic distance; of a network that regresses, gradients
+        in the frame of the C-arm.
+    """
+    inputs, start, target = list(case[:3]), case.moving_pose, case.target_pose
+    if model.output_shape[-1] not in (STEP, GRADIENT):
+        _, slope = model.pose_gradient(inputs)
+        right = geodesic_gradient(start, target, normaliser_mm)
+        return scaled_gradient(slope, normaliser_mm), scaled_gradient(right, normaliser_mm)
+    camera = parts_of(model).projector.camera
+    moved = _moved(start, model(inputs, training=False), camera.source_isocentre_mm, normaliser_mm)
+    found, right = (scaled_gradient(riemannian_gradient(start, end), 1 / normaliser_mm) for end in (moved, target))
+    return found, right
+
+
+def _depth(source_isocentre_mm: tf.Tensor | float) -> tf.Tensor:
+    return tf.concat([tf.zeros(5), tf.reshape(tf.cast(source_isocentre_mm, tf.float32), [1])], axis=0)
+
+
+def _moved(
+    pose: tf.Tensor, value: tf.Tensor, source_isocentre_mm: tf.Tensor | float, normaliser_mm: float
+) -> tf.Tensor:
+    """Moves poses by what a network regresses."""
+    if value.shape[-1] == GRADIENT:
+        return geodesic_step(pose, value, normaliser=normaliser_mm)
+    return inverse(deepim_update(in_source_frame(pose, source_isocentre_mm), value) - _depth(source_isocentre_mm))
+
+
+def _stepped(
+    values: Callable[[tf.Tensor], tf.Tensor],
+    start: tf.Tensor,
+    source_isocentre_mm: tf.Tensor,
+    descent: DescentSettings,
+) -> Answer:
+    """Makes the steps that a network regresses; the last pose is the answer."""
+
+    def length(value: tf.Tensor) -> tf.Tensor:
+        return tf.norm(tf.concat([value[:, :3], value[:, -3:]], axis=1), axis=1)
+
+    def advance(index: tf.Tensor, poses: tf.Tensor, lengths: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        value = values(poses[index])
+        moved = _moved(poses[index], value, source_isocentre_mm, descent.scale_mm)
+        poses = tf.tensor_scatter_nd_update(poses, [[index + 1]], moved[tf.newaxis])
+        return index + 1, poses, tf.tensor_scatter_nd_update(lengths, [[index]], length(value)[tf.newaxis])
+
+    poses = tf.repeat(start[tf.newaxis], descent.steps + 1, axis=0)
+    begun = tf.constant(0), poses, tf.zeros(tf.shape(poses)[:2])
+    _, poses, lengths = tf.while_loop(lambda index, *_: index < descent.steps, advance, begun, parallel_iterations=1)
+    lengths = tf.concat([lengths[:-1], length(values(poses[-1]))[tf.newaxis]], axis=0)
+    return Answer(poses[-1], lengths[-1], poses, lengths)

@@ -99,7 +99,8 @@ def _line(axes: Axes, points_mm: np.ndarray, **style) -> None:
 
 def _write(axes: Axes, place: np.ndarray, text: str, colour: str, **style) -> None:
     middle = {"ha": "center", "va": "center"}
-    axes.text(*place, text, color=colour, path_effects=_HALO, clip_on=False, **middle | style)
+    x, y = place
+    axes.text(x, y, text, color=colour, path_effects=_HALO, clip_on=False, **middle | style)
 
 
 def _arrow(axes: Axes, start: np.ndarray, end: np.ndarray, colour: str, text: str, past: float = 1.12) -> None:

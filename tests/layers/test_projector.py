@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tfmedcai.geometry.camera import Camera
 from tfmedcai.geometry.rotations import matrix_from_vector
-from tfmedcai.layers.projector import ProjectiveSpatialTransformer
+from tfmedcai.layers.projector import ProjectiveSpatialTransformer, grid_from_source, line_integrals
+from tfmedcai.layers.ray_sums import Grid
 
 CAMERA = Camera.from_c_arm(1000.0, (6.0, 5.0), (12, 16), source_isocentre_mm=600.0)
 SPACING = (3.0, 2.0, 2.5)  # mm along depth, height and width
@@ -196,6 +197,32 @@ def test_compiled_gradients_are_the_same():
     eager = double(tf.constant(volume), tf.constant(pose))
     compiled = tf.function(double, autograph=False, jit_compile=True)(tf.constant(volume), tf.constant(pose))
     np.testing.assert_allclose(compiled, eager, atol=1e-10 * np.abs(eager).max())
+
+
+def test_without_xla_images_and_gradients_are_the_same():
+    volume, poses, made = tf.constant(noise()), tf.constant(POSES[np.newaxis, 1:]), []
+    for xla in (True, False):
+        with tf.GradientTape() as outer:
+            outer.watch(volume)
+            with tf.GradientTape() as tape:
+                tape.watch(poses)
+                matrices = grid_from_source(poses, SHAPE, SPACING, CAMERA.source_isocentre_mm)
+                options = (Grid(SHAPE, xla=xla), 2.0, CAMERA.source_detector_mm)
+                image = line_integrals(volume, matrices, CAMERA.rays(tf.float64), *options)
+            slope = tape.gradient(image, poses)
+        made.append([image, slope, outer.gradient(slope, volume)])
+    for with_xla, without in zip(*made, strict=True):
+        np.testing.assert_allclose(without, with_xla, atol=1e-10 * np.abs(with_xla).max())
+
+
+def test_a_volume_is_seen_from_several_poses_in_turn():
+    volumes = noise((2, *SHAPE, 1))
+    poses = np.concatenate([POSES, POSES[:1]])
+    together = layer()([volumes, poses])
+    assert together.shape == (4, 12, 16, 1)
+    for number in range(4):
+        alone = layer()([volumes[number // 2 : number // 2 + 1], poses[[number]]])
+        np.testing.assert_array_equal(together[number], alone[0])
 
 
 def test_mixed_precision_computes_in_single_precision():

@@ -186,3 +186,20 @@ def test_train_and_evaluate(task, candidate):
     assert set(found.summary["success"]) == set(found.summary["groups"])
     assert len(found.cases["all_mean_tre_mm"]) == 2
     assert len(task.case_pictures(found.cases)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("candidate", ["prost", "dmw"])
+def test_exported_for_servers(task, candidate, tmp_path):
+    from tfmedcai.serving.export import export
+
+    signature = task.signatures(task.network(candidate))["serving_default"]
+    served = tf.saved_model.load(export({"serving_default": signature}, tmp_path)).signatures["serving_default"]
+    two = {
+        name: np.concatenate([array, array]) if name in ("volume", "image", "pose") else array
+        for name, array in signature.example.items()
+    }
+    two["image"] = np.tile(two["image"], (1, 2, 1))  # of another size
+    found = served(**{name: tf.constant(array) for name, array in two.items()})
+    assert found["pose"].shape == (2, 6) and np.isfinite(found["pose"]).all()
+    np.testing.assert_allclose(*found["pose"], rtol=1e-2, atol=1e-2)

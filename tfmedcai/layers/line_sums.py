@@ -12,8 +12,8 @@ ProST.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from functools import partial
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -22,7 +22,16 @@ import tensorflow as tf
 from tfmedcai.layers import path_lengths, ray_sums
 from tfmedcai.layers.ray_sums import Beam, Grid
 
-compiled = partial(tf.function, jit_compile=True, autograph=False)
+
+def compiled(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+    """Has XLA compile a function whose last argument is a `Grid`, unless that says otherwise."""
+    fast = tf.function(function, jit_compile=True, autograph=False)
+
+    @functools.wraps(function)
+    def chosen(*args: Any) -> tf.Tensor:
+        return fast(*args) if args[-1].xla else function(*args)
+
+    return chosen
 
 
 class Scene(NamedTuple):

@@ -25,12 +25,14 @@ class Grid(NamedTuple):
             continuous function of the pose; else it ends at these centres.
         block: rays that are traced together.
         exact: sum lengths in voxels of one value each (`layers/path_lengths.py`) instead of interpolated samples.
+        xla: whether sums are compiled; else they take longer, in graphs for servers that leave XLA off.
     """
 
     shape: tuple[int, int, int]
     faded: bool = True
     block: int = BLOCK
     exact: bool = False
+    xla: bool = True
 
     @property
     def strides(self) -> tuple[int, int, int]:

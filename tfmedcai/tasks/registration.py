@@ -222,7 +222,8 @@ class RegistrationTask(Task):
                 density = regridded(attenuation_from_hu(volume), spacing, registration.size, registration.spacing_mm)
             targets, seen = seen_by(model, image, intrinsics)
             unit = tf.constant([np.pi / 180] * 3 + [1.0] * 3, tf.float32)
-            found = register(model, density[..., tf.newaxis], targets, pose * unit, seen, self._descent)
+            volumes = density[..., tf.newaxis]
+            found = register(model, volumes, targets, pose * unit, seen, self._descent, xla=False)
             return {"pose": found.pose / unit, "similarity": found.similarity}
 
         inputs = {

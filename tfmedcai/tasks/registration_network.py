@@ -113,6 +113,8 @@ def register(
     start: tf.Tensor,
     intrinsics: tf.Tensor,
     descent: DescentSettings,
+    *,
+    xla: bool = True,
 ) -> Answer:
     """Registers volumes to images.
 
@@ -123,6 +125,7 @@ def register(
         start: `(n, 6)` float, rotation vector in rad, translation in mm; a multiple of the volumes.
         intrinsics: `(6,)` float of the images.
         descent: how similarities are descended, and the most steps of networks that regress.
+        xla: whether projections are compiled, which graphs for servers must not be.
 
     Returns:
         The `Answer`.
@@ -131,7 +134,7 @@ def register(
     features = volumes if parts.volume_net is None else parts.volume_net(volumes, training=False)
 
     def values(poses: tf.Tensor) -> tf.Tensor:
-        moving = _projected(features, poses, parts, intrinsics)
+        moving = _projected(features, poses, parts, intrinsics, xla)
         return parts.image_net(tf.concat([moving, targets], axis=-1), training=False)
 
     if model.output_shape[-1] in (STEP, GRADIENT):
@@ -150,7 +153,7 @@ def register(
     return Answer(found.pose, found.cost, found.poses, found.costs)
 
 
-def _projected(features: tf.Tensor, poses: tf.Tensor, parts: Parts, intrinsics: tf.Tensor) -> tf.Tensor:
+def _projected(features: tf.Tensor, poses: tf.Tensor, parts: Parts, intrinsics: tf.Tensor, xla: bool) -> tf.Tensor:
     projector, shape = parts.projector, tuple(features.shape[1:4])
     rows, columns = (tf.range(size, dtype=tf.float32) for size in projector.camera.image_size)
     right = (columns - intrinsics[3]) * intrinsics[1] / intrinsics[0]
@@ -159,7 +162,7 @@ def _projected(features: tf.Tensor, poses: tf.Tensor, parts: Parts, intrinsics: 
     of_volumes = tf.reshape(poses, (tf.shape(features)[0], -1, 6))
     matrices = grid_from_source(of_volumes, shape, projector.spacing_mm, intrinsics[5], projector.isocentre)
     rays = tf.stack([x, y, tf.ones_like(x)], axis=-1)
-    pictures = line_integrals(features, matrices, rays, Grid(shape), projector.step_mm, intrinsics[0])
+    pictures = line_integrals(features, matrices, rays, Grid(shape, xla=xla), projector.step_mm, intrinsics[0])
     return tf.reshape(pictures, (-1, *pictures.shape[2:]))
 
 

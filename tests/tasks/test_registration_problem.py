@@ -56,8 +56,8 @@ def test_the_gradient_is_the_slope_of_the_cost(case):
         costs = cost(poses)
     slope = tape.gradient(costs, poses).numpy()[0]
     ahead, behind = costs.numpy()[1:7], costs.numpy()[7:]
-    np.testing.assert_allclose(slope * np.diag(steps), (ahead - behind) / 2, atol=3e-3)
-    assert np.abs(slope * np.diag(steps)).max() > 0.01
+    np.testing.assert_allclose(slope * np.diag(steps), (ahead - behind) / 2, atol=5e-4)
+    assert np.abs(slope * np.diag(steps)).max() > 5e-3
 
 
 def test_coarse_levels_see_the_same_case(case):

@@ -31,7 +31,7 @@ class RegisterOptions(SettingsOptions):
     """CSV file, one registration a row: columns named as the options ct to truth, which stand in for what is empty;
     several paths with ; between; and `name`"""
     run: Path | None = None
-    """run folder with a trained similarity (stage similarity)"""
+    """run folder with a trained network of the task registration (stage similarity)"""
     method: tuple[StageName, ...] = ()
     """stages in turn; by default cma_es descent, with --run similarity before (the paper); xReg has cma_es polish"""
     similarity: SimilarityName | None = None
@@ -169,9 +169,11 @@ def _stages(options: RegisterOptions) -> "list[Stage]":
 
 
 def _similarity_stage(options: RegisterOptions) -> "Stage":
-    from tfmedcai.tasks.registration_similarity import read_similarity, similarity_stage
+    from tfmedcai.tasks.registration_similarity import read_network, similarity_stage
 
-    return similarity_stage(options.settings.registering, read_similarity(options.run))
+    # In the unit of length that it was trained with.
+    scale = {"scale_mm": options.settings.registration.normaliser_mm}
+    return similarity_stage(options.settings.registering.similarity.model_copy(update=scale), read_network(options.run))
 
 
 if __name__ == "__main__":

@@ -115,8 +115,7 @@ def test_registers_in_a_graph_with_another_camera(task):
 
     @tf.function(autograph=False)
     def solve(volume, image, start, intrinsics):
-        targets, seen = seen_by(model, image, intrinsics)
-        return register(model, volume, targets, start, seen, descent)
+        return register(model, volume, [seen_by(model, image, intrinsics)], start, descent)
 
     start = truth + tf.constant([[0.0, 0.0, 0.05, 8.0, 6.0, 0.0]])
     scale = tf.reduce_max(ProjectiveSpatialTransformer(other, (spacing,) * 3)([volume, truth]))

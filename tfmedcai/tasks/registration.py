@@ -13,7 +13,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfmedcai.config import Fit
-from tfmedcai.config.registration import DescentSettings
+from tfmedcai.config.registration import SimilaritySettings
 from tfmedcai.data.anatomy import Anatomy
 from tfmedcai.data.poses import write_pose
 from tfmedcai.geometry.geodesic import geodesic_gradient, riemannian_gradient
@@ -31,7 +31,7 @@ from tfmedcai.simulators.materials import attenuation_from_hu
 from tfmedcai.tasks.fitting import Keeper, Row, Source, train_on
 from tfmedcai.tasks.registration_case import read_case
 from tfmedcai.tasks.registration_data import Cases, camera_of, case_maker, read_subjects, training_cases
-from tfmedcai.tasks.registration_evaluation import Trials, case_in, evaluated, network_stage, pictures
+from tfmedcai.tasks.registration_evaluation import Trials, case_in, evaluated, pictures
 from tfmedcai.tasks.registration_network import (
     GRADIENT,
     STEP,
@@ -42,6 +42,7 @@ from tfmedcai.tasks.registration_network import (
     regridded,
     seen_by,
 )
+from tfmedcai.tasks.registration_similarity import similarity_stage
 from tfmedcai.tasks.task import Candidate, Evaluation, Signature, Task, build_network
 
 REGRESSING = {"deepim": STEP, "dmw": GRADIENT}  # networks that give no similarity, and how many numbers they give
@@ -176,11 +177,11 @@ class RegistrationTask(Task):
             Gao et al., A fully differentiable framework for 2D/3D registration, TMI 2024, section III-D.
         """
         agreement = {self.objective.name: self._agreement(self._unseen)(model)}
-        summary, cases = evaluated(self._trials, network_stage(model, self._descent))
+        summary, cases = evaluated(self._trials, similarity_stage(self._descent, model))
         return Evaluation(agreement | summary, cases)
 
     @property
-    def _descent(self) -> DescentSettings:
+    def _descent(self) -> SimilaritySettings:
         """Settings of the descent of a similarity, in the unit of length that it was trained with."""
         update = {"scale_mm": self.settings.registration.normaliser_mm}
         return self.settings.registering.similarity.model_copy(update=update)
@@ -220,10 +221,9 @@ class RegistrationTask(Task):
             ]
             with tf.control_dependencies([check for check in checks if check is not None]):
                 density = regridded(attenuation_from_hu(volume), spacing, registration.size, registration.spacing_mm)
-            targets, seen = seen_by(model, image, intrinsics)
             unit = tf.constant([np.pi / 180] * 3 + [1.0] * 3, tf.float32)
             volumes = density[..., tf.newaxis]
-            found = register(model, volumes, targets, pose * unit, seen, self._descent, xla=False)
+            found = register(model, volumes, [seen_by(model, image, intrinsics)], pose * unit, self._descent, xla=False)
             return {"pose": found.pose / unit, "similarity": found.similarity}
 
         inputs = {
@@ -246,7 +246,7 @@ class RegistrationTask(Task):
     def predict_file(self, model: keras.Model, path: Path, output: Path, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Registers the case of a folder; see `case_in`."""
         case = read_case(case_in(path), self.settings.registering)
-        trace = network_stage(model, self._descent)(case.problem, case.start)
+        trace = similarity_stage(self._descent, model)(case.problem, case.start)
         pose_file, picture = output / f"{path.name}_pose.json", output / f"{path.name}.png"
         write_pose(pose_file, trace.pose, case.problem.anatomy.patient_from_volume)
         radiograph = case.problem.views[0].radiograph

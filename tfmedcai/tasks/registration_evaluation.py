@@ -7,24 +7,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tfmedcai.config import RegistrationSettings
-from tfmedcai.config.registration import CaseFiles, DescentSettings, RegisterSettings
+from tfmedcai.config.registration import CaseFiles, RegisterSettings
 from tfmedcai.data.anatomy import Anatomy
 from tfmedcai.data.radiographs import Radiograph
 from tfmedcai.geometry.pose_samples import sample_targets, starts_at
 from tfmedcai.layers.projector import ProjectiveSpatialTransformer
 from tfmedcai.metrics.registration import registration_errors, success_rate
 from tfmedcai.metrics.statistics import summary_of
-from tfmedcai.models.pose_similarity import parts_of
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.registration_overlay import overlay_edges
 from tfmedcai.tasks.registration_data import attenuations, camera_of
-from tfmedcai.tasks.registration_network import intrinsics_of, register, seen_by
 from tfmedcai.tasks.registration_problem import Problem, View
 from tfmedcai.tasks.registration_stages import Stage, descent_stage, evolution_stage
 from tfmedcai.tasks.task import OF_ALL
@@ -90,26 +87,6 @@ class Trials:
     def errors(self, found: np.ndarray) -> dict[str, np.ndarray]:
         """Measures poses `(cases, 6)`."""
         return registration_errors(found, self.truth, self.points, self.camera, self.registration.normaliser_mm)
-
-
-def network_stage(model: keras.Model, descent: DescentSettings) -> Stage:
-    """Makes the stage in which a network registers: the descent of its similarity, or the steps that it regresses."""
-    shape, voxel_mm = tuple(model.inputs[0].shape[1:4]), parts_of(model).projector.spacing_mm
-
-    @tf.function(autograph=False)
-    def solve(volume: tf.Tensor, image: tf.Tensor, start: tf.Tensor, intrinsics: tf.Tensor) -> Any:
-        targets, seen = seen_by(model, image, intrinsics)
-        return register(model, volume, targets, start, seen, descent)
-
-    def search(problem: Problem, start: np.ndarray) -> tuple:
-        radiograph = problem.views[0].radiograph
-        anatomy = problem.anatomy.fitted(shape, voxel_mm)
-        volume, image = attenuations([anatomy], "full"), tf.constant(radiograph.image[np.newaxis], tf.float32)
-        pose = tf.constant(start[np.newaxis], tf.float32)
-        found = solve(volume, image, pose, intrinsics_of(radiograph.camera))
-        return found.pose[0], found.similarity[0], found.poses[:, 0], found.similarities[:, 0]
-
-    return Stage(NETWORK, search)
 
 
 def evaluated(trials: Trials, stage: Stage) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

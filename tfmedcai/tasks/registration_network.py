@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
-from tfmedcai.config.registration import DescentSettings
+from tfmedcai.config.registration import SimilaritySettings
 from tfmedcai.geometry.camera import Camera
 from tfmedcai.geometry.geodesic import geodesic_gradient, riemannian_gradient
 from tfmedcai.geometry.pose_updates import deepim_update, geodesic_step
-from tfmedcai.geometry.rigid import inverse
+from tfmedcai.geometry.rigid import compose, inverse
 from tfmedcai.inference.pose_descent import descend
 from tfmedcai.layers.projector import grid_from_source, line_integrals
 from tfmedcai.layers.ray_sums import Grid
 from tfmedcai.losses.pose_gradients import scaled_gradient
 from tfmedcai.models.pose_similarity import Parts, parts_of
 
+HERE = (0.0,) * 6
 STEP, GRADIENT = 7, 6  # numbers that DeepIM and DMW give
 
 
@@ -54,6 +55,20 @@ class Answer(NamedTuple):
     similarities: tf.Tensor
 
 
+class Seen(NamedTuple):
+    """One X-ray image of each case, as a network takes it.
+
+    Attributes:
+        targets: `(n, rows, columns, 1)` float from 0 to 1.
+        intrinsics: `(6,)` float of these, see `intrinsics_of`.
+        relative: `(6,)` float, where the C-arm stood in the frame of the pose's.
+    """
+
+    targets: tf.Tensor
+    intrinsics: tf.Tensor
+    relative: tf.Tensor
+
+
 def intrinsics_of(camera: Camera) -> tf.Tensor:
     """Returns `(6,)` float32: source to detector, pitch along x and y, principal point x and y, source to isocentre."""
     numbers = (camera.source_detector_mm, *camera.pixel_mm, *camera.principal_point_px, camera.source_isocentre_mm)
@@ -82,22 +97,26 @@ def regridded(volumes: tf.Tensor, spacing_mm: tf.Tensor, shape: tuple[int, int, 
     return volumes
 
 
-def seen_by(model: keras.Model, images: tf.Tensor, intrinsics: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def seen_by(
+    model: keras.Model, images: tf.Tensor, intrinsics: tf.Tensor, relative: tf.Tensor | Sequence[float] = HERE
+) -> Seen:
     """Brings images to the size that a network takes.
 
     Args:
         model: a registration network.
         images: `(n, rows, columns)` float, bone bright.
         intrinsics: `(6,)` float, see `intrinsics_of`.
+        relative: `(6,)` float, where the C-arm stood in the frame of the pose's.
 
     Returns:
-        `(n, rows, columns, 1)` from 0 to 1, and the intrinsics of these.
+        The view; its intrinsics are those of the smaller images.
     """
     size = parts_of(model).projector.camera.image_size
     ratios = tf.cast(tf.shape(images)[1:], tf.float32)[::-1] / tf.constant(size[::-1], tf.float32)
     small = normalised(tf.image.resize(images[..., tf.newaxis], size, antialias=True))
     pitch, point = intrinsics[1:3] * ratios, (intrinsics[3:5] + 0.5) / ratios - 0.5
-    return small, tf.concat([intrinsics[:1], pitch, point, intrinsics[5:]], axis=0)
+    shrunk = tf.concat([intrinsics[:1], pitch, point, intrinsics[5:]], axis=0)
+    return Seen(small, shrunk, tf.cast(relative, tf.float32))
 
 
 def normalised(images: tf.Tensor) -> tf.Tensor:
@@ -109,10 +128,9 @@ def normalised(images: tf.Tensor) -> tf.Tensor:
 def register(
     model: keras.Model,
     volumes: tf.Tensor,
-    targets: tf.Tensor,
+    views: Sequence[Seen],
     start: tf.Tensor,
-    intrinsics: tf.Tensor,
-    descent: DescentSettings,
+    descent: SimilaritySettings,
     *,
     xla: bool = True,
 ) -> Answer:
@@ -121,24 +139,31 @@ def register(
     Args:
         model: a trained registration network.
         volumes: `(volumes, depth, height, width, 1)` float, attenuation in 1/mm on the grid of the network.
-        targets: `(n, rows, columns, 1)` float from 0 to 1, of the size that the network takes.
+        views: images of the size that the network takes, of which a similarity is the mean.
         start: `(n, 6)` float, rotation vector in rad, translation in mm; a multiple of the volumes.
-        intrinsics: `(6,)` float of the images.
         descent: how similarities are descended, and the most steps of networks that regress.
         xla: whether projections are compiled, which graphs for servers must not be.
 
     Returns:
         The `Answer`.
+
+    Raises:
+        ValueError: if there are several views for a network that regresses.
     """
-    parts = parts_of(model)
+    parts, regresses = parts_of(model), model.output_shape[-1] in (STEP, GRADIENT)
+    if regresses and len(views) > 1:
+        raise ValueError(f"`views` must be one: {model.name} regresses from one image. Received {len(views)}.")
     features = volumes if parts.volume_net is None else parts.volume_net(volumes, training=False)
 
     def values(poses: tf.Tensor) -> tf.Tensor:
-        moving = _projected(features, poses, parts, intrinsics, xla)
-        return parts.image_net(tf.concat([moving, targets], axis=-1), training=False)
+        given = []
+        for view in views:
+            moving = _projected(features, compose(poses, view.relative), parts, view.intrinsics, xla)
+            given.append(parts.image_net(tf.concat([moving, view.targets], axis=-1), training=False))
+        return tf.add_n(given) / len(given)
 
-    if model.output_shape[-1] in (STEP, GRADIENT):
-        return _stepped(values, start, intrinsics[5], descent)
+    if regresses:
+        return _stepped(values, start, views[0].intrinsics[5], descent)
     found = descend(
         lambda poses: values(poses)[:, 0],
         start,
@@ -211,7 +236,7 @@ def _stepped(
     values: Callable[[tf.Tensor], tf.Tensor],
     start: tf.Tensor,
     source_isocentre_mm: tf.Tensor,
-    descent: DescentSettings,
+    descent: SimilaritySettings,
 ) -> Answer:
     """Makes the steps that a network regresses; the last pose is the answer."""
 

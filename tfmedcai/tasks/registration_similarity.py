@@ -1,26 +1,26 @@
-"""The stage of a registration that descends what a network of the registration task has learned (ProST)."""
+"""The stage of a registration in which a network of the registration task leads: ProST, DeepIM, DMW."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfmedcai.config.registration import RegisterSettings
-from tfmedcai.geometry.rigid import compose
-from tfmedcai.layers.projector import ProjectiveSpatialTransformer
-from tfmedcai.models.pose_similarity import Parts, parts_of
+from tfmedcai.config.registration import SimilaritySettings
+from tfmedcai.models.pose_similarity import parts_of
 from tfmedcai.runs import open_run
 from tfmedcai.simulators.materials import attenuation_from_hu
 from tfmedcai.tasks.fitting import load_model
-from tfmedcai.tasks.registration_problem import Cost, Problem, View
-from tfmedcai.tasks.registration_stages import Stage, descended
+from tfmedcai.tasks.registration_network import intrinsics_of, register, seen_by
+from tfmedcai.tasks.registration_problem import Problem
+from tfmedcai.tasks.registration_stages import Stage
 
 
-def read_similarity(folder: Path) -> keras.Model:
-    """Reads the first trained similarity of a run.
+def read_network(folder: Path) -> keras.Model:
+    """Reads the first trained registration network of a run.
 
     Args:
         folder: of a run of the task registration.
@@ -29,64 +29,38 @@ def read_similarity(folder: Path) -> keras.Model:
         The network, see `models.pose_similarity`.
 
     Raises:
-        ValueError: if the folder is no run, or has no network that says how unlike images are.
+        ValueError: if the folder is no run, or has no network of volume, image and pose.
     """
     run, _ = open_run(folder)
     for trained in run.trained():
         model = load_model(trained.model)
-        # One number a pose; what regresses steps has several.
-        if len(model.inputs) == 3 and len(model.output_shape) == 1:
+        if len(model.inputs) == 3:
             return model
-    raise ValueError(f"{folder}: no trained similarity. Train a network of the task registration, prost say.")
+    raise ValueError(f"{folder}: no trained registration network. Train one of the task registration, prost say.")
 
 
-def similarity_stage(settings: RegisterSettings, model: keras.Model) -> Stage:
-    """Makes the stage similarity from its settings and a network."""
-
-    def search(problem: Problem, start: np.ndarray) -> tuple:
-        return descended(learned_cost(problem, model), start, settings.similarity)
-
-    return Stage("similarity", search)
-
-
-def learned_cost(problem: Problem, model: keras.Model) -> Cost:
-    """Says how unlike a network finds the images of a case, the mean over all views.
+def similarity_stage(settings: SimilaritySettings, model: keras.Model) -> Stage:
+    """Makes the stage in which a similarity is descended, the mean of all views, or the steps of a network are made.
 
     The volume is brought to the voxels that the network learned from, the images to its size, whatever their camera.
-
-    Args:
-        problem: the case.
-        model: see `models.pose_similarity`.
-
-    Returns:
-        Function of poses `(n, 6)` -> `(n,)`, differentiable, lower is more alike.
     """
-    parts, shape = parts_of(model), tuple(model.inputs[0].shape[1:4])
-    anatomy = problem.anatomy.fitted(shape, parts.projector.spacing_mm)
-    volume = attenuation_from_hu(anatomy.hu)[tf.newaxis, ..., tf.newaxis]
-    features = volume if parts.volume_net is None else parts.volume_net(volume, training=False)
-    costs = [_cost_of(view, parts, features) for view in problem.views]
+    spacing, shape = parts_of(model).projector.spacing_mm, tuple(model.inputs[0].shape[1:4])
 
     @tf.function(autograph=False)
-    def cost(poses: tf.Tensor) -> tf.Tensor:
-        return tf.add_n([of_view(tf.cast(poses, tf.float32)) for of_view in costs]) / len(costs)
+    def solve(volume: tf.Tensor, start: tf.Tensor, views: list[tuple[tf.Tensor, ...]]) -> Any:
+        return register(model, volume, [seen_by(model, *view) for view in views], start, settings)
 
-    return cost
+    def search(problem: Problem, start: np.ndarray) -> tuple:
+        volume = attenuation_from_hu(problem.anatomy.fitted(shape, spacing).hu)[tf.newaxis, ..., tf.newaxis]
+        views = [
+            (
+                tf.constant(view.radiograph.image[np.newaxis], tf.float32),
+                intrinsics_of(view.radiograph.camera),
+                tf.constant(view.relative, tf.float32),
+            )
+            for view in problem.views
+        ]
+        found = solve(volume, tf.constant(start[np.newaxis], tf.float32), views)
+        return found.pose[0], found.similarity[0], found.poses[1:, 0], found.similarities[1:, 0]
 
-
-def _cost_of(view: View, parts: Parts, features: tf.Tensor) -> Cost:
-    size = parts.projector.camera.image_size
-    radiograph = view.radiograph.resized(size)
-    project = ProjectiveSpatialTransformer(radiograph.camera, parts.projector.spacing_mm)
-    image = np.asarray(radiograph.image, np.float32)
-    low, high = float(image.min()), float(image.max())
-    # From 0 to 1, as the task shows them to the network.
-    target = tf.constant((image - low) / (high - low or 1.0))[tf.newaxis, ..., tf.newaxis]
-    relative = tf.constant(view.relative, tf.float32)
-
-    def cost(poses: tf.Tensor) -> tf.Tensor:
-        moving = project([features, compose(poses, relative)[tf.newaxis]])[0]
-        pairs = tf.concat([moving, tf.repeat(target, tf.shape(poses)[0], axis=0)], axis=-1)
-        return parts.image_net(pairs, training=False)[:, 0]
-
-    return cost
+    return Stage("similarity", search)

@@ -86,6 +86,11 @@ CLAIMS = {
     "csl_simulated": Claim(
         "The same on simulated eye surgery, beside the decoder that a local search finds.", "csl_small.toml"
     ),
+    "prost": Claim(
+        "ProST: a learned similarity before CMA-ES succeeds from farther off than CMA-ES alone (Table II).",
+        "prost_small.toml",
+        architecture="prost",
+    ),
 }
 
 
@@ -147,6 +152,12 @@ def network_results(claim: str, evaluation: Line) -> Iterator[Line]:
         for metric, measured in results.items():
             words, unit = metric_label(metric)
             yield line(claim, network, seed, f"{words}, {group}, mean", unit, measured["mean"], measured["n"])
+    for group, found in evaluation.get("success", {}).items():
+        rate = line(claim, network, seed, f"success, {group}", "", found["rate"], found["count"])
+        yield rate | {"successes": found["successes"], "interval": [round(found[end], 3) for end in ("low", "high")]}
+    for name, (pearson, spearman) in evaluation.get("correlation", {}).items():
+        for kind, value in (("Pearson", pearson), ("Spearman", spearman)):
+            yield line(claim, network, seed, f"{kind} correlation with the geodesic distance, {name}", "", value, 1)
 
 
 def network_order(claim: str, run: Run, settings: Settings) -> Iterator[Line]:

@@ -181,10 +181,11 @@ def test_train_and_evaluate(task, candidate):
     model, rows = task.train(candidate, 0, Keeper())
     assert {"epoch", "loss", "gradient_cosine"} == set(rows[0])
     found = task.evaluate(model, 0)
-    assert list(found.summary["groups"])[:2] == ["5", "5, network, cma_es"]
+    assert list(found.summary["groups"])[:4] == ["5", "anywhere", "5, network, cma_es", "anywhere, network, cma_es"]
     assert set(found.summary["success"]) == set(found.summary["groups"])
-    assert len(found.cases["all_mean_tre_mm"]) == 2
-    assert len(task.case_pictures(found.cases)) == 3
+    assert ("network" in found.summary["correlation"]) == (candidate != "dmw")
+    assert len(found.cases["all_mean_tre_mm"]) == 4
+    assert len(task.case_pictures(found.cases)) == 6
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from tfmedcai.layers.projector import ProjectiveSpatialTransformer
 from tfmedcai.models.pose_similarity import pose_similarity
 from tfmedcai.tasks.registration_network import Seen, intrinsics_of, register
 from tfmedcai.tasks.registration_problem import HERE, Problem
-from tfmedcai.tasks.registration_similarity import similarity_stage
+from tfmedcai.tasks.registration_similarity import learned_cost, similarity_stage
 
 SHAPE = (16, 20, 24)
 
@@ -42,6 +42,7 @@ def test_the_similarity_is_what_the_network_says_of_the_views_of_the_case(case):
     expected = [np.mean((image / 4 - target) ** 2) for image in level.images(near)[0]]
     found = [stage(one, pose).cost for pose in near]
     np.testing.assert_allclose(found, expected, rtol=0.15)
+    np.testing.assert_allclose(learned_cost(squared_difference(), one)(tf.cast(near, tf.float32)), found, rtol=1e-5)
     both = [stage(case, pose).cost for pose in near]
     assert np.abs(np.subtract(both, found)).max() > 1e-4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +39,11 @@ from tfmedcai.tasks.registration_network import (
     intrinsics_of,
     pointed,
     register,
+    regresses,
     regridded,
     seen_by,
 )
-from tfmedcai.tasks.registration_similarity import similarity_stage
+from tfmedcai.tasks.registration_similarity import learned_cost, similarity_stage
 from tfmedcai.tasks.task import Candidate, Evaluation, Signature, Task, build_network
 
 REGRESSING = {"deepim": STEP, "dmw": GRADIENT}  # networks that give no similarity, and how many numbers they give
@@ -177,7 +178,8 @@ class RegistrationTask(Task):
             Gao et al., A fully differentiable framework for 2D/3D registration, TMI 2024, section III-D.
         """
         agreement = {self.objective.name: self._agreement(self._unseen)(model)}
-        summary, cases = evaluated(self._trials, similarity_stage(self._descent, model))
+        learned = None if regresses(model) else partial(learned_cost, model)
+        summary, cases = evaluated(self._trials, similarity_stage(self._descent, model), learned)
         return Evaluation(agreement | summary, cases)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,23 @@ from tfmedcai.config import RegistrationSettings
 from tfmedcai.config.registration import CaseFiles, RegisterSettings
 from tfmedcai.data.anatomy import Anatomy
 from tfmedcai.data.radiographs import Radiograph
-from tfmedcai.geometry.pose_samples import sample_targets, starts_at
+from tfmedcai.geometry.pose_samples import sample_moving, sample_starts, sample_targets, starts_at
+from tfmedcai.geometry.rigid import compose
 from tfmedcai.layers.projector import ProjectiveSpatialTransformer
 from tfmedcai.metrics.registration import registration_errors, success_rate
 from tfmedcai.metrics.statistics import summary_of
 from tfmedcai.reports.document import Picture
+from tfmedcai.reports.registration_figures import success_figure
 from tfmedcai.reports.registration_overlay import overlay_edges
 from tfmedcai.tasks.registration_data import attenuations, camera_of
-from tfmedcai.tasks.registration_problem import Problem, View
+from tfmedcai.tasks.registration_problem import Cost, Problem, View
 from tfmedcai.tasks.registration_stages import Stage, descent_stage, evolution_stage
+from tfmedcai.tasks.registration_study import POSES, studied, study_pictures
 from tfmedcai.tasks.task import OF_ALL
 
 NETWORK, ALONE = "network", {"cma_es": "patch_gradient_ncc", "descent": "gradient_ncc"}
 METRICS = ("mean_tre_mm", "rotation_deg", "in_plane_mm", "depth_mm")
+ANYWHERE = "anywhere"  # starts of the paper's full range, about zero and not about the target
 AXES = tuple(f"{kind}_{axis}_{unit}" for kind, unit in (("rotation", "deg"), ("translation", "mm")) for axis in "xyz")
 
 
@@ -46,16 +50,17 @@ class Trials:
     ):
         self.registration, self.registering, self.camera = registration, registering, camera_of(registration)
         cases, magnitudes = registration.evaluation_cases, registration.magnitudes
-        self.magnitudes = np.repeat(magnitudes, cases)
-        numbers = np.arange(len(self.magnitudes)) % cases % len(subjects)
+        self.groups = (*(f"{magnitude:g}" for magnitude in magnitudes), ANYWHERE)
+        self.group = np.repeat(self.groups, cases)
+        numbers = np.arange(len(self.group)) % cases % len(subjects)
         reach = [*np.radians([registration.target_deg] * 3), *[registration.target_mm] * 3]
-        of_magnitude = sample_targets(cases, (seed, 1), reach)
-        self.truth = tf.tile(of_magnitude, [len(magnitudes), 1])
-        far = tf.constant(self.magnitudes, tf.float32)
-        self.starts = starts_at(self.truth, (seed, 2), far * np.pi / 180, far).numpy()
+        targets = sample_targets(cases, (seed, 1), reach)
+        far = tf.repeat(tf.constant(magnitudes, tf.float32), cases)
+        near = starts_at(tf.tile(targets, [len(magnitudes), 1]), (seed, 2), far * np.pi / 180, far)
+        self.starts = tf.concat([near, sample_starts(cases, (seed, 3))], axis=0).numpy()
+        self.truth = np.tile(targets, (len(self.groups), 1))
         self.subjects = [subjects[int(number)] for number in numbers]
         self.points = np.stack([subject.points(count=registration.points) for subject in self.subjects])
-        self.truth = self.truth.numpy()
 
     @cached_property
     def problems(self) -> list[Problem]:
@@ -89,15 +94,19 @@ class Trials:
         return registration_errors(found, self.truth, self.points, self.camera, self.registration.normaliser_mm)
 
 
-def evaluated(trials: Trials, stage: Stage) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def evaluated(
+    trials: Trials, stage: Stage, learned: Callable[[Problem], Cost] | None
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Registers the cases by a network, alone and before CMA-ES, and measures it and the methods beside it.
 
     Args:
         trials: the cases.
         stage: of the network.
+        learned: what the network says of poses of a case; None if it regresses.
 
     Returns:
-        Summary and arrays of an `Evaluation`; groups are start magnitudes, in deg and mm at once, and methods.
+        Summary and arrays of an `Evaluation`; groups are start magnitudes, in deg and mm at once, and methods. A
+        success is a mean target registration error below 10 mm.
     """
     registration, registering = trials.registration, trials.registering
     found = {NETWORK: trials.solved(stage, trials.starts)}
@@ -108,14 +117,31 @@ def evaluated(trials: Trials, stage: Stage) -> tuple[dict[str, Any], dict[str, n
     errors = {method: trials.errors(poses) for method, poses in found.items()}
     groups, success = {}, {}
     for method, values in errors.items():
-        for magnitude in registration.magnitudes:
-            chosen, group = trials.magnitudes == magnitude, f"{magnitude:g}" + (method != NETWORK) * f", {method}"
+        for start in trials.groups:
+            chosen, group = trials.group == start, start + (method != NETWORK) * f", {method}"
             groups[group] = {name: summary_of(values[name][chosen]) for name in METRICS}
             groups[group] |= {name: summary_of(np.abs(values[name][chosen])) for name in AXES}
             success[group] = success_rate(values["mean_tre_mm"][chosen])
-    everything = {OF_ALL + name: errors[NETWORK][name] for name in METRICS}
-    summary = {"cases": len(trials.truth), "groups": groups, "success": success}
-    return summary, _pictured(trials, found[NETWORK], errors[NETWORK]["mean_tre_mm"]) | everything
+    study = _studied(trials, errors[NETWORK]["mean_tre_mm"], learned)
+    correlation = dict(zip(study["study"].tolist(), study["correlations"].tolist(), strict=True))
+    summary = {"cases": len(trials.truth), "groups": groups, "success": success, "correlation": correlation}
+    arrays = {OF_ALL + name: errors[NETWORK][name] for name in METRICS} | study
+    arrays |= {"methods": np.array(list(errors)), "starts_at": trials.group}
+    arrays["tre_mm"] = np.stack([values["mean_tre_mm"] for values in errors.values()])
+    return summary, _pictured(trials, found[NETWORK], errors[NETWORK]["mean_tre_mm"]) | arrays
+
+
+def _studied(trials: Trials, errors: np.ndarray, learned: Callable[[Problem], Cost] | None) -> dict[str, np.ndarray]:
+    """Studies costs at the median case, as far around the truth as training moves."""
+    registration, table = trials.registration, trials.registering.descent
+    case = int(np.argsort(errors)[len(errors) // 2])
+    problem, truth = trials.problems[case], trials.truth[case]
+    level = problem.level(table.size, table.voxel_mm)
+    costs = {} if learned is None else {NETWORK: learned(problem)}
+    costs |= {name: level.cost(name, table.patch_px) for name in ALONE.values()}
+    reach = np.array([*np.radians([registration.moving_deg] * 3), *registration.moving_mm])
+    poses = compose(truth, sample_moving(POSES, (0, 0), reach)).numpy()
+    return studied(costs, truth, reach, poses, registration.normaliser_mm)
 
 
 def pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
@@ -129,7 +155,21 @@ def pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
         title = f"{label}: mean target registration error {cases['mean_tre_mm'][place]:.1f} mm"
         alt = f"X-ray image of the {label} case with edges of the rendering, at the start and as found."
         drawn.append(Picture(figure, f"{title}. Edges of the rendering over the X-ray image.", alt, bitmap=True))
-    return drawn
+    return [*drawn, _success(cases), *study_pictures(cases)]
+
+
+def _success(cases: Mapping[str, np.ndarray]) -> Picture:
+    """Draws how many registrations succeed over how far off they start."""
+    rates = {
+        str(method): {
+            float(start): success_rate(values[cases["starts_at"] == start])
+            for start in np.unique(cases["starts_at"])
+            if start != ANYWHERE
+        }
+        for method, values in zip(cases["methods"], cases["tre_mm"], strict=True)
+    }
+    caption = "Registrations that ended with a mean target registration error below 10 mm, with 95 % intervals."
+    return Picture(success_figure(rates), caption, "Success rate of each method over the distance of the start.")
 
 
 def case_in(folder: Path) -> CaseFiles:

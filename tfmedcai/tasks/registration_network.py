@@ -125,6 +125,28 @@ def normalised(images: tf.Tensor) -> tf.Tensor:
     return tf.math.divide_no_nan(images - low, high - low)
 
 
+def regresses(model: keras.Model) -> bool:
+    """Whether a registration network gives a step or a gradient, and no similarity."""
+    return model.output_shape[-1] in (STEP, GRADIENT)
+
+
+def answers(
+    model: keras.Model, volumes: tf.Tensor, views: Sequence[Seen], *, xla: bool = True
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what a network says of poses `(n, 6)` -> `(n, values)`; arguments are those of `register`."""
+    parts = parts_of(model)
+    features = volumes if parts.volume_net is None else parts.volume_net(volumes, training=False)
+
+    def values(poses: tf.Tensor) -> tf.Tensor:
+        given = []
+        for view in views:
+            moving = _projected(features, compose(poses, view.relative), parts, view.intrinsics, xla)
+            given.append(parts.image_net(tf.concat([moving, view.targets], axis=-1), training=False))
+        return tf.add_n(given) / len(given)
+
+    return values
+
+
 def register(
     model: keras.Model,
     volumes: tf.Tensor,
@@ -150,19 +172,10 @@ def register(
     Raises:
         ValueError: if there are several views for a network that regresses.
     """
-    parts, regresses = parts_of(model), model.output_shape[-1] in (STEP, GRADIENT)
-    if regresses and len(views) > 1:
-        raise ValueError(f"`views` must be one: {model.name} regresses from one image. Received {len(views)}.")
-    features = volumes if parts.volume_net is None else parts.volume_net(volumes, training=False)
-
-    def values(poses: tf.Tensor) -> tf.Tensor:
-        given = []
-        for view in views:
-            moving = _projected(features, compose(poses, view.relative), parts, view.intrinsics, xla)
-            given.append(parts.image_net(tf.concat([moving, view.targets], axis=-1), training=False))
-        return tf.add_n(given) / len(given)
-
-    if regresses:
+    values = answers(model, volumes, views, xla=xla)
+    if regresses(model):
+        if len(views) > 1:
+            raise ValueError(f"`views` must be one: {model.name} regresses from one image. Received {len(views)}.")
         return _stepped(values, start, views[0].intrinsics[5], descent)
     found = descend(
         lambda poses: values(poses)[:, 0],
@@ -209,7 +222,7 @@ def pointed(model: keras.Model, case: Cases, normaliser_mm: float) -> tuple[tf.T
         in the frame of the C-arm.
     """
     inputs, start, target = list(case[:3]), case.moving_pose, case.target_pose
-    if model.output_shape[-1] not in (STEP, GRADIENT):
+    if not regresses(model):
         _, slope = model.pose_gradient(inputs)
         right = geodesic_gradient(start, target, normaliser_mm)
         return scaled_gradient(slope, normaliser_mm), scaled_gradient(right, normaliser_mm)

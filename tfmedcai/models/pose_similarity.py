@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tfmedcai.layers.fused_normalisation import FusedNormalisation
 from tfmedcai.layers.projector import ProjectiveSpatialTransformer
+from tfmedcai.layers.sample_normalisation import WHOLE, SampleNormalisation
 from tfmedcai.layers.tokens import TokenNormalisation
 
 VOLUME, IMAGES, PROJECTOR = "volume_net", "image_net", "projector"
@@ -125,27 +125,29 @@ def parts_of(model: keras.Model) -> Parts:
 
 
 def twice_differentiable(network: keras.Model) -> keras.Model:
-    """Copies a network with normalisations whose second derivatives are right, which Keras's are not in training.
+    """Builds a network anew with normalisations whose second derivatives are right, which Keras's are not.
+
+    In place of batch normalisation each image is normalised for itself.
 
     Args:
         network: functional model.
 
     Returns:
-        A model of the same name, function and weights.
+        An untrained model of the same name and layers.
 
     >>> image = keras.Input((8, 8, 1))
     >>> copy = twice_differentiable(keras.Model(image, layers.BatchNormalization()(image)))
     >>> type(copy.layers[-1]).__name__
-    'FusedNormalisation'
+    'SampleNormalisation'
     """
-    copy = keras.models.clone_model(network, clone_function=_right, recursive=True)
-    copy.set_weights(network.get_weights())
-    return copy
+    return keras.models.clone_model(network, clone_function=_right, recursive=True)
 
 
 def _right(layer: layers.Layer) -> layers.Layer:
-    kinds = {layers.BatchNormalization: FusedNormalisation, layers.LayerNormalization: TokenNormalisation}
-    return kinds.get(type(layer), type(layer)).from_config(layer.get_config())
+    if isinstance(layer, layers.BatchNormalization):
+        return SampleNormalisation(groups=WHOLE, epsilon=layer.epsilon, name=layer.name)
+    kind = TokenNormalisation if isinstance(layer, layers.LayerNormalization) else type(layer)
+    return kind.from_config(layer.get_config())
 
 
 def _named(network: keras.Model, name: str) -> keras.Model:

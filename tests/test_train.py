@@ -47,8 +47,8 @@ def test_a_preset_stands_beside_the_best_of_another_space(run):
     assert [job.folder.folder.parent.name for job in beside] == ["darts_v2", "vnas_2d_p3d"]
 
 
-def test_a_network_made_by_hand_may_be_what_is_trained(run):
-    settings = Settings(seeds=2).updated({"training": {"baselines": []}})
+def test_a_network_made_by_hand_may_be_what_is_trained_and_stands_not_beside_itself(run):
+    settings = Settings(seeds=2).updated({"training": {"baselines": ["i3posnet"]}})
     task = SimpleNamespace(settings=settings, objective=Objective(), seeds_hold_out=False, baselines=())
     jobs = _jobs(task, run, "i3posnet")
     assert [(job.candidate, job.origin, job.seed) for job in jobs] == [("i3posnet", None, 0), ("i3posnet", None, 1)]

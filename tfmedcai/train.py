@@ -102,6 +102,8 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
         if name == settings.search.baseline:
             if given is None:  # else there was no search, so there is no other oracle's best
                 jobs += [Job(run.baseline(name, seed), best(name, seed), name, seed) for seed in seeds]
+        elif name == given:
+            continue
         elif name in presets.names():
             jobs += [Job(run.baseline(name, seed), _preset(name, settings), name, seed) for seed in seeds]
         else:

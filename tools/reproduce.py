@@ -50,7 +50,7 @@ class Claim:
         says: the claim and where it stands.
         file: settings in `search/`.
         seeds: repetitions; with parts of the patients held out by seed, the parts.
-        architecture: what is trained beside the baselines where the claim is not about a search.
+        architecture: what is trained beside the baselines where the claim is not about a search, or a network's name.
     """
 
     says: str
@@ -83,9 +83,7 @@ CLAIMS = {
         "csl_retinal_small.toml",
         architecture=CSL,
     ),
-    "csl_simulated": Claim(
-        "The same on simulated eye surgery, beside the decoder that a local search finds.", "csl_small.toml"
-    ),
+    "csl_simulated": Claim("The same on simulated eye surgery.", "csl_small.toml", architecture="csl"),
     "prost": Claim(
         "ProST: a learned similarity before CMA-ES succeeds from farther off than CMA-ES alone (Table II).",
         "prost_small.toml",

@@ -69,7 +69,7 @@ def test_volume_and_what_is_learned_are_added(form):
     np.testing.assert_allclose(model(volume), volume + learned, rtol=1e-6)
     assert (np.min(learned) >= 0) == (form == "miccai")
     kinds = [type(layer).__name__ for layer in model.layers]
-    assert kinds.count("FusedNormalisation") == (2 if form == "journal" else 0)
+    assert kinds.count("SampleNormalisation") == (2 if form == "journal" else 0)
     assert kinds.count("ReLU") == (2 if form == "journal" else 3)
 
 

@@ -16,6 +16,7 @@ from keras import layers, ops
 from tfmedcai.layers.convolution import MOMENTUM
 from tfmedcai.layers.fused_normalisation import FusedNormalisation
 from tfmedcai.layers.image_pair import moving_and_target
+from tfmedcai.layers.sample_normalisation import EACH_CHANNEL, SampleNormalisation
 from tfmedcai.layers.volumetric_convolution import VolumetricConvolution
 from tfmedcai.models.cross_vit import CrossVitSizes, cross_vit
 
@@ -35,8 +36,9 @@ def prost_volume_net(
 ) -> keras.Model:
     """Builds the network that adds to a volume what it learned about it, in several channels.
 
-    3x3x3 convolutions; the volume is added to every channel of the last one. The journal's form has batch normalisation
-    and ReLU behind all but the last one, that of MICCAI a ReLU behind each.
+    3x3x3 convolutions; the volume is added to every channel of the last one. The journal's form has normalisation and
+    ReLU behind all but the last one, that of MICCAI a ReLU behind each. A training step has one volume, of which batch
+    normalisation takes the statistics; here it keeps to them afterwards.
 
     Args:
         input_shape: (voxels, voxels, voxels, 1) of a volume of densities.
@@ -71,7 +73,7 @@ def prost_volume_net(
         name, last = f"conv_{number}", number > len(filters)
         x = VolumetricConvolution(width, 3, padding="same", name=name)(x)
         if form == "journal" and not last:
-            x = _normalised(x, name)
+            x = SampleNormalisation(groups=EACH_CHANNEL, epsilon=EPSILON, name=f"{name}_norm")(x)
         if form == "miccai" or not last:
             x = layers.ReLU(name=f"{name}_relu")(x)
     return keras.Model(volume, layers.Add(name="sum")([x, volume]), name="prost_volume_net")
@@ -170,11 +172,7 @@ def _bottleneck(x: Tensor, name: str) -> Tensor:
     for number, size in enumerate((1, 3, 1), start=1):
         place = f"{name}_{number}"
         made = layers.Conv2D(width, size, padding="same", use_bias=False, name=place)(made)
-        made = _normalised(made, place)
+        made = FusedNormalisation(momentum=MOMENTUM, epsilon=EPSILON, name=f"{place}_bn")(made)
         if number < 3:
             made = layers.ReLU(name=f"{place}_relu")(made)
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([x, made]))
-
-
-def _normalised(x: Tensor, name: str) -> Tensor:
-    return FusedNormalisation(momentum=MOMENTUM, epsilon=EPSILON, name=f"{name}_bn")(x)

@@ -65,7 +65,7 @@ def run_data(run: Run, settings: Settings) -> RunData:
         rounds=Journal(run.rounds).read(),
         evaluations=[read_json(folder.evaluation) for folder in evaluated],
         hand_made=cards[hand_made[0].folder]["network"] if hand_made else None,
-        cases=task.case_pictures(_arrays(searched[0])) if searched else (),
+        cases=task.case_pictures(_arrays((searched or evaluated)[0])) if evaluated else (),
         values=paired(values, seeds_hold_out=True),
         paired=paired(values, seeds_hold_out=task.seeds_hold_out),
         cost=settings.search.cost,

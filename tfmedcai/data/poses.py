@@ -84,7 +84,9 @@ def read_pose(path: str | Path, patient_from_volume: np.ndarray | None = None) -
         content = _File.model_validate_json(path.read_bytes())
     except ValidationError as error:
         reasons = (": ".join([*map(str, one["loc"]), one["msg"]]) for one in error.errors())
-        raise ValueError(f"{path}: this is no pose ({'; '.join(reasons)}). See `read_pose`.") from error
+        raise ValueError(
+            f"{path}: this is no pose ({'; '.join(reasons)}). Give `rotation_deg` and `translation_mm`, or `matrix`."
+        ) from error
     told = _told(content, path)
     if patient_from_volume is not None and content.patient_matrix is not None:
         matrix = np.linalg.inv(patient_from_volume) @ _rigid(content.patient_matrix, "patient_matrix", path)

@@ -193,9 +193,10 @@ def write_radiograph(path: str | Path, image: np.ndarray) -> None:
 
 def _found_inverted(pixels: np.ndarray, mask: np.ndarray | None, name: str) -> bool:
     brightness = bone_brightness(pixels, mask)
-    kind, other = ("dark", False) if brightness < 0 else ("bright", True)
+    kind, other, option = ("dark", False, "no") if brightness < 0 else ("bright", True, "yes")
     doubt = "" if abs(brightness) >= SURE else ", which is little more than a guess"
-    warnings.warn(f"{name}: bone was found to be {kind}{doubt}. Say `inverted={other}` if it is not.", stacklevel=4)
+    say = f"Say `--inverted {option}` (in Python `inverted={other}`) if it is not."
+    warnings.warn(f"{name}: bone was found to be {kind}{doubt}. {say}", stacklevel=4)
     return brightness < 0
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import keras_tuner
 import numpy as np
 import pytest
-from keras_tuner.engine.trial import TrialStatus
 
 from tfmedcai.journal import Journal
+from tfmedcai.search.executors.executor import Ended, InProcess, answered
+from tfmedcai.search.proposals import Proposals
 from tfmedcai.search.tuner import Limits, Tuner
 from tfmedcai.search_spaces.space import SearchSpace
 
@@ -82,10 +84,37 @@ def score_word(word: Word, epochs: int = 1) -> dict[str, float]:
     return {"value": word.key.count("b") - 0.1 * len(word.key) + 0.01 * epochs, "parameters": len(word.key)}
 
 
-def run_search(oracle, path, evaluate=score_word, trials=TRIALS, seed=0):
+def run_search(oracle, path, evaluate=score_word, trials=TRIALS, seed=0, scorer=None):
     """Runs a search on words; returns its rows without what differs from one time to the next."""
-    tuner = Tuner(oracle, oracle_space(oracle), evaluate, Journal(path), Limits(trials, 1), name="checked", seed=seed)
+    scorer = scorer or InProcess(evaluate)
+    tuner = Tuner(oracle, oracle_space(oracle), scorer, Journal(path), Limits(trials, 1), name="checked", seed=seed)
     return [{name: value for name, value in row.items() if name != "time"} for row in tuner.run()]
+
+
+class Disordered:
+    """Scores as some workers side by side would, whose trials end in a random order; interrupted after some trials."""
+
+    def __init__(self, evaluate, workers=3, seed=0, stop_after=math.inf):
+        self.evaluate, self.workers, self.left = evaluate, workers, stop_after
+        self.rng, self.calls = np.random.default_rng(seed), []
+
+    @property
+    def free(self):
+        return self.workers - len(self.calls)
+
+    @property
+    def running(self):
+        return len(self.calls)
+
+    def submit(self, name, *arguments):
+        self.calls.append((name, arguments))
+
+    def wait(self, timeout_s=None) -> list[Ended]:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        name, arguments = self.calls.pop(self.rng.integers(len(self.calls)))
+        return [answered(name, self.evaluate, arguments)]
 
 
 def oracle_space(oracle):
@@ -124,21 +153,34 @@ def check_oracle(make_oracle, folder) -> None:
     assert rest == whole, "a resumed search must equal an uninterrupted one"
     other = run_search(make_oracle(space, 1, OBJECTIVE), folder / "other", trials=2, seed=1)
     assert [row["key"] for row in other[:2]] != [row["key"] for row in whole[:2]], "another seed, other proposals"
-    _check_parallel(make_oracle(space, 0, OBJECTIVE), folder)
+    _check_parallel(make_oracle(space, 0, OBJECTIVE), space)
+    _check_order(make_oracle, space, folder)
 
 
-def _check_parallel(oracle, folder) -> None:
+def _check_parallel(oracle, space) -> None:
     """While trials run, an oracle proposes or waits; it neither fails nor stops."""
-    oracle.verbose = 0
-    oracle._set_project_dir(folder, "parallel")
-    answers = [oracle.create_trial(f"worker {i}") for i in range(4)]
-    assert answers[0].status == TrialStatus.RUNNING
-    assert {trial.status for trial in answers} <= {TrialStatus.RUNNING, TrialStatus.IDLE}
-    for trial in answers:
-        if trial.status == TrialStatus.RUNNING:
-            assert set(trial.hyperparameters.values) >= {parameter.name for parameter in oracle.hyperparameters.space}
-            oracle.update_trial(trial.trial_id, {"value": 1.0})
-            trial.status = TrialStatus.COMPLETED
-            oracle.end_trial(trial)
-    assert oracle.create_trial("worker 0").status == TrialStatus.RUNNING
+    proposals = Proposals(oracle, space)
+    opened = [proposals.ask() for _ in range(4)]
+    assert opened[0] is not None
+    for proposal in opened:
+        if proposal is not None:
+            assert set(proposal.values) >= {parameter.name for parameter in oracle.hyperparameters.space}
+            proposals.tell(proposal.number, {"score": 1.0})
+    assert proposals.ask_now() is not None
     json.dumps(oracle.get_state())
+
+
+def _check_order(make_oracle, space, folder) -> None:
+    """A search of several workers that was stopped proposes again what it had proposed, and loses nothing."""
+    for stop in range(1, TRIALS):
+        path = folder / f"stopped-{stop}"
+        with pytest.raises(KeyboardInterrupt):
+            run_search(
+                make_oracle(space, 0, OBJECTIVE), path, scorer=Disordered(score_word, seed=stop, stop_after=stop)
+            )
+        before = Journal(path).read()
+        rows = run_search(make_oracle(space, 0, OBJECTIVE), path, scorer=Disordered(score_word, seed=stop + 1))
+        assert Journal(path).read()[: len(before)] == before
+        assert len({row["trial"] for row in rows}) == len(rows)
+        again = run_search(make_oracle(space, 0, OBJECTIVE), path, scorer=Disordered(None))
+        assert again == rows, "a search that has ended is replayed without a trial"

@@ -11,6 +11,7 @@ from tests.conformance_oracle import OBJECTIVE, check_oracle
 from tfmedcai import registry
 from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
+from tfmedcai.search.executors.executor import InProcess
 from tfmedcai.search.tuner import Limits, Tuner
 from tfmedcai.tasks.task import make_space, make_task
 
@@ -57,7 +58,9 @@ def test_any_oracle_searches_any_space(name, space_name, tmp_path):
     def score(architecture, _):
         return {OBJECTIVE.name: 1 / len(str(architecture)), "parameters": 1.0}
 
-    rows = Tuner(oracle, space, score, Journal(tmp_path / "trials.jsonl"), Limits(3, 1), name=name, seed=0).run()
+    rows = Tuner(
+        oracle, space, InProcess(score), Journal(tmp_path / "trials.jsonl"), Limits(3, 1), name=name, seed=0
+    ).run()
     assert len({row["key"] for row in rows}) == 3
     assert all(space.parse(row["architecture"]).key == row["key"] for row in rows)
 

@@ -171,6 +171,10 @@ class Run:
         """Traceback of a failed trial."""
         return self.folder / "failures" / f"{trial}.txt"
 
+    def log(self, trial: str) -> Path:
+        """What a trial printed that had a process of its own."""
+        return self.folder / "logs" / f"{trial}.txt"
+
     def best(self, seed: int) -> ModelFolder:
         """The best architecture, trained with one seed."""
         return ModelFolder(self.folder / "best" / f"seed_{seed}")

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 import keras_tuner
 import numpy as np
 import pytest
-from keras_tuner.engine.trial import TrialStatus
 
 from tests.conformance_oracle import OBJECTIVE, WordSpace, check_oracle, oracle_space, run_search, score_word
 from tfmedcai.journal import Journal
 from tfmedcai.search.oracles import latent
 from tfmedcai.search.oracles.baseline import RandomOracle
 from tfmedcai.search.oracles.latent import LatentOracle, latent_oracle
+from tfmedcai.search.proposals import Proposals
 
 SETTINGS = SimpleNamespace(
     initial=4,
@@ -143,18 +143,31 @@ def test_looks_at_nothing_before_the_first_step(tmp_path, table, monkeypatch):
     np.testing.assert_allclose(places[:, 1], np.clip(starts + 2 * step, -1, 1))
 
 
-def test_waits_for_the_trials_of_a_round_before_it_fits(tmp_path, table):
-    oracle = latent_oracle(WordSpace(), settings(initial=3), 0, OBJECTIVE)
-    oracle.verbose = 0
-    oracle._set_project_dir(tmp_path, "parallel")
-    trials = [oracle.create_trial(f"worker {number}") for number in range(3)]
-    for number, trial in enumerate(trials):
-        assert oracle.create_trial("worker 3").status == TrialStatus.IDLE
-        oracle.update_trial(trial.trial_id, {"value": float(number)})
-        trial.status = TrialStatus.COMPLETED
-        oracle.end_trial(trial)
-    assert oracle.create_trial("worker 3").status == TrialStatus.RUNNING
+def test_a_round_works_beside_the_trials(tmp_path, table):
+    oracle = latent_oracle(WordSpace(), settings(initial=3, per_round=2), 0, OBJECTIVE)
+    proposals = Proposals(oracle, WordSpace())
+    for _ in range(6):
+        proposals.ask()
+    for number in range(2):
+        proposals.tell(number, {"score": float(number)})
+    assert proposals.ask() is not None, "too little is known: random architectures"
+    assert oracle.fitting is None
+    proposals.tell(2, {"score": 2.0})
+    assert proposals.ask_now() is not None
     assert [row["known"] for row in oracle.rounds] == [3]
+    assert 1 + len(oracle._pending) == 4, "as many as run side by side"
+    proposals.tell(3, {"score": 3.0})
+    assert proposals.ask() is not None
+    assert oracle.fitting is not None, "the next round begins before the proposals end"
+    assert proposals.ask_now() is not None
+
+
+def test_behind_the_last_trial_no_round_is_begun(tmp_path, table):
+    oracle = latent_oracle(WordSpace(), settings(initial=3), 0, OBJECTIVE)
+    run_search(oracle, tmp_path / "j", lambda word, _: {"value": 1.0, "parameters": 1}, trials=3)
+    assert oracle._due is not None
+    assert oracle.fitting is None
+    assert oracle.rounds == []
 
 
 def test_draws_more_while_all_have_failed(tmp_path, table):

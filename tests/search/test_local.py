@@ -12,6 +12,7 @@ from keras_tuner.engine.trial import TrialStatus
 
 from tests.conformance_oracle import OBJECTIVE, WordSpace, check_oracle, run_search
 from tfmedcai.journal import Journal
+from tfmedcai.search.executors.executor import InProcess
 from tfmedcai.search.oracles.baseline import RandomOracle
 from tfmedcai.search.oracles.local import LocalSearchOracle, local_oracle
 from tfmedcai.search.tuner import Limits, Tuner
@@ -302,7 +303,7 @@ def test_climbs_in_every_space(tmp_path, space):
         ("local", local_oracle(space, ALWAYS, 0, OBJECTIVE)),
         ("random", RandomOracle(space, OBJECTIVE, 0)),
     ):
-        tuner = Tuner(oracle, space, evaluate, Journal(tmp_path / name), Limits(60, 1), name=name, seed=0)
+        tuner = Tuner(oracle, space, InProcess(evaluate), Journal(tmp_path / name), Limits(60, 1), name=name, seed=0)
         rows = tuner.run()
         assert len({row["key"] for row in rows}) == len(rows) == 60
         found[name] = max(row["score"] for row in rows)

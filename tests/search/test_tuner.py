@@ -13,6 +13,7 @@ from keras_tuner.engine.trial import TrialStatus
 
 from tfmedcai.config import BayesianSettings, HyperbandSettings
 from tfmedcai.journal import Journal
+from tfmedcai.search.executors.executor import InProcess
 from tfmedcai.search.oracles import baseline
 from tfmedcai.search.oracles.baseline import RandomOracle
 from tfmedcai.search.tuner import Limits, Listener, Tuner
@@ -53,7 +54,9 @@ class Counter:
 def search(path, evaluate=score, name="random", seed=0, trials=12, **more):
     space = SnapSpace()
     oracle = ORACLES[name](space, SETTINGS.get(name), seed, OBJECTIVE)
-    return Tuner(oracle, space, evaluate, Journal(path), Limits(trials, 3, **more), name=name, seed=seed).run()
+    return Tuner(
+        oracle, space, InProcess(evaluate), Journal(path), Limits(trials, 3, **more), name=name, seed=seed
+    ).run()
 
 
 def without_times(rows):
@@ -111,7 +114,9 @@ def test_another_oracle_of_the_same_seed_shares_what_was_trained(tmp_path):
     again = Counter()
     space = SnapSpace()
     oracle = RandomOracle(space, OBJECTIVE, seed=0)
-    rows = Tuner(oracle, space, again, Journal(tmp_path / "journal"), Limits(9, 3), name="twin", seed=0).run()
+    rows = Tuner(
+        oracle, space, InProcess(again), Journal(tmp_path / "journal"), Limits(9, 3), name="twin", seed=0
+    ).run()
     assert [row["source"] for row in rows] == ["cache"] * 6 + ["trained"] * 3
     assert again.calls == 3
     assert search(tmp_path / "journal", Counter(), name="random", seed=1, trials=3)[0]["source"] == "trained"
@@ -126,7 +131,13 @@ def test_what_was_scored_before_is_not_trained_again_and_does_not_count(tmp_path
 
     space, counter = SnapSpace(), Counter()
     tuner = Tuner(
-        Stubborn(space, OBJECTIVE, 0), space, counter, Journal(tmp_path / "j"), Limits(4, 3), name="s", seed=0
+        Stubborn(space, OBJECTIVE, 0),
+        space,
+        InProcess(counter),
+        Journal(tmp_path / "j"),
+        Limits(4, 3),
+        name="s",
+        seed=0,
     )
     rows = tuner.run()
     assert counter.calls == 4
@@ -136,7 +147,13 @@ def test_what_was_scored_before_is_not_trained_again_and_does_not_count(tmp_path
 def test_a_space_with_nothing_new_ends_the_search(tmp_path):
     space = SnapSpace(max_length=1)
     rows = Tuner(
-        RandomOracle(space, OBJECTIVE, 0), space, score, Journal(tmp_path / "j"), Limits(1000, 3), name="random", seed=0
+        RandomOracle(space, OBJECTIVE, 0),
+        space,
+        InProcess(score),
+        Journal(tmp_path / "j"),
+        Limits(1000, 3),
+        name="random",
+        seed=0,
     ).run()
     assert 4 < len(rows) == len({row["key"] for row in rows}) < 20
 
@@ -158,7 +175,13 @@ def test_an_oracle_that_only_repeats_itself_ends_the_search(tmp_path):
     for folder, evaluate in (("good", Counter()), ("bad", Counter(broken))):
         limits = Limits(9, 3, max_repeats=6)
         tuner = Tuner(
-            Parrot(space, OBJECTIVE, 0), space, evaluate, Journal(tmp_path / folder), limits, name="parrot", seed=0
+            Parrot(space, OBJECTIVE, 0),
+            space,
+            InProcess(evaluate),
+            Journal(tmp_path / folder),
+            limits,
+            name="parrot",
+            seed=0,
         )
         assert [row["source"] for row in tuner.run()] == ["trained"] + ["cache"] * 6
         assert evaluate.calls == 1
@@ -173,10 +196,9 @@ def test_failures_are_rows_and_the_search_goes_on(tmp_path):
     told = {}
     space = SnapSpace(max_length=4)
     listener = Listener(failure=told.__setitem__)
-    tuner = Tuner(
-        RandomOracle(space, OBJECTIVE, 0), space, moody, Journal(tmp_path / "j"), Limits(10, 3, max_failures=50),
-        name="random", seed=0, listener=listener,
-    )  # fmt: skip
+    oracle, limits = RandomOracle(space, OBJECTIVE, 0), Limits(10, 3, max_failures=50)
+    journal = Journal(tmp_path / "j")
+    tuner = Tuner(oracle, space, InProcess(moody), journal, limits, name="random", seed=0, listener=listener)
     rows = tuner.run()
     failed = [row for row in rows if row["state"] == "FAILED"]
     assert {row["reason"] for row in failed} == {"MemoryError: too big", "ValueError: the score is nan"}
@@ -190,7 +212,9 @@ def test_failures_are_rows_and_the_search_goes_on(tmp_path):
 
 def search_again(space, evaluate, path):
     oracle = RandomOracle(space, OBJECTIVE, 0)
-    return Tuner(oracle, space, evaluate, Journal(path), Limits(10, 3, max_failures=50), name="random", seed=0).run()
+    return Tuner(
+        oracle, space, InProcess(evaluate), Journal(path), Limits(10, 3, max_failures=50), name="random", seed=0
+    ).run()
 
 
 def test_too_many_failures_in_a_row_stop_the_search(tmp_path):
@@ -216,7 +240,13 @@ def test_a_journal_of_other_settings_is_refused(tmp_path):
     search(tmp_path / "j")
     space = SnapSpace(max_length=5)
     tuner = Tuner(
-        RandomOracle(space, OBJECTIVE, 0), space, score, Journal(tmp_path / "j"), Limits(12, 3), name="random", seed=0
+        RandomOracle(space, OBJECTIVE, 0),
+        space,
+        InProcess(score),
+        Journal(tmp_path / "j"),
+        Limits(12, 3),
+        name="random",
+        seed=0,
     )
     with pytest.raises(ValueError, match="other settings or versions"):
         tuner.run()

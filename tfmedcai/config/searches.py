@@ -53,6 +53,13 @@ class SearchSettings(Table):
         default="parameters", description="second objective: measured of each candidate, Pareto front in the report"
     )
     max_failures: PositiveInt = Field(default=5, description="failed trials in a row that stop the search")
+    retries: NonNegativeInt = Field(
+        default=3, description="times that a trial is begun again whose process was killed or whose machine went away"
+    )
+    time_limit_min: PositiveFloat | None = Field(
+        default=None,
+        description="a training that takes longer has failed [min]; needs processes or Ray; none: no limit",
+    )
     fit: SearchFit = SearchFit()
 
 

@@ -1,10 +1,11 @@
 """Searches an architecture for a task: `python -m tfmedcai.search`."""
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfmedcai import registry
 from tfmedcai.cli import SettingsOptions, main, progress
@@ -13,6 +14,7 @@ from tfmedcai.journal import Journal, Row
 from tfmedcai.runs import Run, new_run, write_whole
 
 if TYPE_CHECKING:
+    from tfmedcai.search.executors.executor import Executor
     from tfmedcai.search.oracles.supernet import SupernetOracle
     from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.task import Task
@@ -30,6 +32,18 @@ class SearchOptions(SettingsOptions):
     """delete an existing run of these settings and start anew"""
     dry_run: bool = False
     """print settings, data and sizes; train nothing"""
+    executor: Literal["in_process", "processes", "ray"] = "in_process"
+    """where trials run: one after the other in this process, in processes of this machine, on a Ray cluster"""
+    workers: int | None = None
+    """most trials side by side; unset: as many as there is room for"""
+    address: str | None = None
+    """ray: address of the cluster, `auto` finds it; unset starts a Ray on this machine"""
+    cpus: float = 1.0
+    """cores of a trial, where trials have processes of their own"""
+    gpus: float = 0.0
+    """GPUs of a trial, also a part of one"""
+    memory_gb: float = 0.0
+    """ray: memory of a trial [GiB], so that a machine gets no more of them than it can hold; 0: not asked for"""
     quiet: bool = False
     """print results only"""
 
@@ -58,13 +72,33 @@ def search(options: SearchOptions) -> Run | None:
 
     task, relaxing = make_task(settings), RelaxedSearch(settings.supernet)
     oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
-    for seed in settings.all_seeds():
-        for name in oracles:
-            if name != NO_BASELINE:
-                _search_one(task, relaxing, run, name, seed, options.quiet)
+    with _executor(options, task, run) as executor:
+        for seed in settings.all_seeds():
+            for name in oracles:
+                if name != NO_BASELINE:
+                    _search_one(task, relaxing, executor, run, name, seed, options.quiet)
     write_run_report(run, settings)
     _print_result(task, run, settings)
     return run
+
+
+def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":
+    """Returns what runs the trials; nothing of it depends on the settings of the run but how long it may take."""
+    from tfmedcai.search.executors.executor import Care, InProcess, Needs
+    from tfmedcai.search.executors.processes import LocalProcesses
+
+    search, needs = task.settings.search, Needs(options.cpus, options.gpus, options.memory_gb)
+    if options.executor == "in_process":
+        if search.time_limit_min is not None:
+            raise ValueError("`search.time_limit_min` needs `--executor processes` or `ray`. Received `in_process`.")
+        return InProcess(task.score)
+    os.environ |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else this process would leave no GPU to the trials
+    care = Care(search.retries, search.time_limit_min and 60 * search.time_limit_min, run.log)
+    if options.executor == "processes":
+        return LocalProcesses(task.score, options.workers, needs, care)
+    from tfmedcai.search.executors.ray_cluster import RayCluster
+
+    return RayCluster(task.score, options.address, options.workers, needs, care)
 
 
 def dry_run(settings: Settings) -> None:
@@ -101,7 +135,9 @@ def _cost(network: Any, batch: int, optimizer_slots: int = 2) -> dict[str, int]:
     }
 
 
-def _search_one(task: "Task", relaxing: "RelaxedSearch", run: Run, name: str, seed: int, quiet: bool) -> None:
+def _search_one(
+    task: "Task", relaxing: "RelaxedSearch", executor: "Executor", run: Run, name: str, seed: int, quiet: bool
+) -> None:
     import keras_tuner
 
     from tfmedcai.search.oracles.supernet import SupernetOracle
@@ -130,7 +166,8 @@ def _search_one(task: "Task", relaxing: "RelaxedSearch", run: Run, name: str, se
                 if task.objective.direction == "max"
                 else min(best, default=float("nan"))
             )
-            tell(f"{row['architecture']}: {score} ({row['source']}); best {top:.4g}")
+            beside = f"; {executor.running} running" if executor.running else ""
+            tell(f"{row['architecture']}: {score} ({row['source']}); best {top:.4g}{beside}")
 
         def prepare() -> None:
             task.prepare()
@@ -142,7 +179,7 @@ def _search_one(task: "Task", relaxing: "RelaxedSearch", run: Run, name: str, se
         tuner = Tuner(
             oracle,
             space,
-            PartScorer(task.score, task.parts, seed, Journal(run.parts), objective.name),
+            PartScorer(executor, task.parts, seed, Journal(run.parts), objective.name),
             Journal(run.trials),
             limits,
             name=name,

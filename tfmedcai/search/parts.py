@@ -1,52 +1,122 @@
-"""A score that is the mean of several trainings (folds, initialisations), each journalled and resumed on its own."""
+"""Scores that are means of several trainings (folds, initialisations), each journalled and resumed on its own."""
 
-from collections.abc import Callable
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfmedcai.journal import Journal, Row
+from tfmedcai.search.executors.executor import Answer, Ended, Executor
 
 if TYPE_CHECKING:
     from tfmedcai.search_spaces.space import Architecture
 
-ScorePart = Callable[["Architecture", int, int, int], dict[str, float]]
 SPREAD = "_std"  # suffix of the metric that tells how far the parts differ
 
 
+@dataclass
+class _Trial:
+    architecture: "Architecture"
+    epochs: int
+    found: dict[int, Answer] = field(default_factory=dict)
+
+
 class PartScorer:
-    """Scores an architecture by its parts; a part that the journal holds is not trained again.
+    """Scores architectures by their parts, which may run side by side; a part that the journal holds runs no more.
 
     Args:
-        score: trains one part: architecture, epochs, seed, number of the part.
+        executor: trains one part: architecture, epochs, seed, number of the part -> metrics.
         parts: number of parts.
         seed: seed of the search.
         journal: where the parts are written as they end.
         objective: name of the metric whose deviation between parts is told.
     """
 
-    def __init__(self, score: ScorePart, parts: int, seed: int, journal: Journal, objective: str) -> None:
-        self.score, self.parts, self.seed, self.journal, self.objective = score, parts, seed, journal, objective
+    def __init__(self, executor: Executor, parts: int, seed: int, journal: Journal, objective: str) -> None:
+        self.executor, self.parts, self.seed = executor, parts, seed
+        self.journal, self.objective = journal, objective
         journal.repair()
         self._known = {_identity(row): row["metrics"] for row in journal.read()}
+        self._trials: dict[str, _Trial] = {}
+        self._calls: dict[str, tuple[str, Row]] = {}  # name of a call -> name of its trial, what it is
+        self._waiting: deque[str] = deque()
+        self._ended: list[Ended] = []
 
-    def __call__(self, architecture: "Architecture", epochs: int) -> dict[str, float]:
+    @property
+    def free(self) -> int:
+        """How many trials could begin now: workers that no part waits for."""
+        return max(0, self.executor.free - len(self._waiting))
+
+    @property
+    def running(self) -> int:
+        """Parts that are not yet answered, also those of a trial that has failed; and trials that have ended."""
+        return len(self._calls) + len(self._ended)
+
+    def submit(self, name: str, architecture: "Architecture", epochs: int) -> None:
+        """Begins a trial of an architecture for some epochs."""
+        self._trials[name] = _Trial(architecture, epochs)
+        for part in range(self.parts):
+            row: Row = {"key": architecture.key, "epochs": epochs, "seed": self.seed, "part": part}
+            known = self._known.get(_identity(row))
+            if known is None:
+                call = name if self.parts == 1 else f"{name}-part{part}"
+                self._calls[call] = name, row
+                self._waiting.append(call)
+            else:
+                self._found(name, part, known)
+        self._begin()
+
+    def wait(self, timeout_s: float | None = None) -> list[Ended]:
+        """Returns trials whose parts have all ended, or one of them without an answer; maybe none."""
+        if not self._ended:
+            for call in self.executor.wait(timeout_s):
+                self._take(call)
+            self._begin()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _begin(self) -> None:
+        while self._waiting and self.executor.free:
+            call = self._waiting.popleft()
+            name, row = self._calls[call]
+            trial = self._trials[name]
+            self.executor.submit(call, trial.architecture, trial.epochs, self.seed, row["part"])
+
+    def _take(self, call: Ended) -> None:
+        name, row = self._calls.pop(call.name)
+        if call.answer is None:
+            if self._trials.pop(name, None) is not None:
+                self._ended.append(replace(call, name=name))
+                self._drop(name)
+            return
+        if self.parts > 1:
+            self._known[_identity(row)] = call.answer
+            self.journal.append(row | {"metrics": call.answer})
+        self._found(name, row["part"], call.answer)
+
+    def _drop(self, name: str) -> None:
+        """Gives up the parts of a failed trial that did not begin."""
+        for call in [call for call in self._waiting if self._calls[call][0] == name]:
+            self._waiting.remove(call)
+            del self._calls[call]
+
+    def _found(self, name: str, part: int, answer: Answer) -> None:
+        trial = self._trials.get(name)
+        if trial is None:
+            return  # another part of it has failed
+        trial.found[part] = answer
+        if len(trial.found) == self.parts:
+            self._ended.append(Ended(name, self._mean(self._trials.pop(name).found)))
+
+    def _mean(self, found: dict[int, Answer]) -> Answer:
         """Returns the mean of each metric over the parts, and the deviation of the objective between them."""
         if self.parts == 1:
-            return self.score(architecture, epochs, self.seed, 0)
-        found = [self._part(architecture, epochs, part) for part in range(self.parts)]
-        means = {name: float(np.mean([metrics[name] for metrics in found])) for name in found[0]}
-        spread = float(np.std([metrics[self.objective] for metrics in found], ddof=1))
+            return found[0]
+        parts = [found[part] for part in range(self.parts)]
+        means = {name: float(np.mean([metrics[name] for metrics in parts])) for name in parts[0]}
+        spread = float(np.std([metrics[self.objective] for metrics in parts], ddof=1))
         return means | {self.objective + SPREAD: spread}
-
-    def _part(self, architecture: "Architecture", epochs: int, part: int) -> dict[str, float]:
-        row: Row = {"key": architecture.key, "epochs": epochs, "seed": self.seed, "part": part}
-        known = self._known.get(_identity(row))
-        if known is None:
-            known = self.score(architecture, epochs, self.seed, part)
-            self._known[_identity(row)] = known
-            self.journal.append(row | {"metrics": known})
-        return known
 
 
 def _identity(row: Row) -> tuple[str, int, int, int]:

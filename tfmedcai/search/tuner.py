@@ -1,23 +1,27 @@
 """Runs the trials of a KerasTuner oracle with a loop, a cache and a journal of its own; resuming is replaying."""
 
 import math
+import signal
 import sys
-import tempfile
+import threading
 import time
-import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import keras_tuner
 
 from tfmedcai.journal import Journal, Row
-from tfmedcai.search_spaces.space import Architecture, SearchSpace
+from tfmedcai.search.executors.executor import Answer, Ended, answered
+from tfmedcai.search.proposals import Proposal, Proposals
+from tfmedcai.search_spaces.space import SearchSpace
 
-TUNER_ID = "tuner"
 ANSWER = ("state", "score", "metrics", "parameters", "reason")
 EPOCHS_VALUE = "tuner/epochs"  # how KerasTuner's Hyperband asks for a number of epochs
+LOOK_S = 0.05  # how often is looked whether an oracle has ended its own work, while trials run
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,49 @@ class Listener:
     failure: Callable[[str, str], None] = lambda name, text: None
 
 
-class Tuner:
-    """Drives one oracle with one seed.
+class Scorer(Protocol):
+    """Trains and scores: an `Executor` of calls with an architecture and epochs, or a `PartScorer`.
 
-    Every row of the journal that belongs to this oracle and seed is replayed: the oracle proposes again and is given
-    the written answer. So a resumed search goes on exactly where an uninterrupted one would be, for any oracle that is
-    deterministic, and loses at most the trial that was running.
+    An answer holds metrics, the objective's name and `parameters` among them. No answer makes a failed trial.
+    """
+
+    @property
+    def free(self) -> int:
+        """How many trials could begin now."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """How many are not yet answered."""
+        ...
+
+    def submit(self, name: str, *arguments: Any) -> None:
+        """Begins a trial."""
+
+    def wait(self, timeout_s: float | None = None) -> list[Ended]:
+        """Returns trials that ended; maybe none."""
+        ...
+
+
+class Tuner:
+    """Drives one oracle with one seed, and keeps all workers busy that the oracle has proposals for.
+
+    Rows are journalled in the order in which trials end, each with the number of proposals that had been asked for by
+    then. That is all that an oracle has seen: every row of the journal that belongs to this oracle and seed is replayed
+    by asking as often and giving the written answer. So a resumed search goes on exactly where it was, for any oracle
+    that is deterministic, with any number of workers, and loses at most the trials that were running. With one worker
+    it equals an uninterrupted one.
 
     A score belongs to an architecture's key, the epochs and the seed. What another oracle of this journal trained with
     the same seed is not trained again; it counts as scored. What this oracle proposed before does not count, nor is
     what failed before tried again.
 
+    Ctrl-C once lets the running trials end; twice stops at once.
+
     Args:
         oracle: proposes; freshly made with the seed.
         space: turns an oracle's values into architectures.
-        evaluate: trains and scores an architecture for some epochs: metrics, the objective's name and `parameters`
-            among them. Whatever it raises makes a failed trial.
+        scorer: trains and scores.
         journal: where finished trials are written.
         limits: when to stop.
         name: name of the oracle, in the journal.
@@ -74,7 +105,7 @@ class Tuner:
         self,
         oracle: keras_tuner.Oracle,
         space: SearchSpace,
-        evaluate: Callable[[Architecture, int], dict[str, float]],
+        scorer: Scorer,
         journal: Journal,
         limits: Limits,
         *,
@@ -83,132 +114,169 @@ class Tuner:
         listener: Listener = Listener(),
         prepare: Callable[[], object] = lambda: None,
     ):
-        self.oracle, self.space, self.evaluate, self.journal = oracle, space, evaluate, journal
-        self.limits, self.name, self.seed, self.listener, self.prepare = limits, name, seed, listener, prepare
+        self.scorer, self.journal, self.limits, self.listener = scorer, journal, limits, listener
+        self.objective, self.proposals = oracle.objective.name, Proposals(oracle, space)
+        self.name, self.seed, self.prepare = name, seed, prepare
+        self._done: list[Row] = []
+        self._answers: dict[tuple[str, int], Row] = {}
+        self._seen: set[tuple[str, int]] = set()
+        self._running: dict[tuple[str, int], list[tuple[Proposal, float]]] = {}  # the first of each is what runs
+        self._scored = self._repeats = self._failures = 0
 
     def run(self) -> list[Row]:
-        """Runs trials until enough architectures are scored.
+        """Runs trials until enough architectures are scored; to be called once.
 
         Returns:
-            All rows of this oracle and seed, the replayed ones first.
+            All rows of this oracle and seed in the order in which they ended, the replayed ones first.
 
         Raises:
             ValueError: if the journal was written by another oracle, version or setting.
             RuntimeError: if too many trials in a row failed.
+            KeyboardInterrupt: after Ctrl-C.
         """
         rows = [row for row in self.journal.read() if row["seed"] == self.seed]
-        written = {row["trial"]: row for row in rows if row["oracle"] == self.name}
-        answers = {_identity(row): row for row in rows}
-        done: list[Row] = []
-        seen: set[tuple[str, int]] = set()
-        scored = 0
-        failures = repeats = 0
-        with tempfile.TemporaryDirectory() as folder:
-            for trial in self._proposals(folder):
-                architecture = self.space.declare(trial.hyperparameters)
-                row = self._replayed(written.get(len(done)), trial, architecture)
-                if row is None:
-                    row = self._run_trial(len(done), trial, architecture, answers)
-                    self.journal.append(row)
-                    if row["source"] == "trained":
-                        failures = 0 if row["score"] is not None else failures + 1
-                done.append(row)
-                self._tell_oracle(trial, row)
-                self.listener.trial(row)
-                answers.setdefault(_identity(row), row)
-                if _identity(row) in seen:
-                    repeats += 1
-                else:
-                    seen.add(_identity(row))
-                    repeats = 0
-                    scored += row["score"] is not None
-                self._check(failures, row)
-                if scored >= self.limits.trials or repeats >= self.limits.max_repeats:
-                    return done
-        return done
+        self._answers = {_identity(row): row for row in rows}
+        for row in rows:
+            if row["oracle"] == self.name:
+                self._replay(row)
+        again = deque(self.proposals.open.values())  # what was running when the search was stopped
+        with _stopping() as stopped:
+            while True:
+                if not stopped():
+                    self._hand_out(again)
+                if not self._running:
+                    break
+                for ended in self.scorer.wait(LOOK_S if self.proposals.fitting else None):
+                    self._end(ended)
+            if stopped():
+                raise KeyboardInterrupt
+        return self._done
 
-    def _proposals(self, folder: str) -> Iterator[keras_tuner.engine.trial.Trial]:
-        """Yields trials that the oracle wants run; what KerasTuner itself writes goes to a temporary folder."""
-        oracle = self.oracle
-        oracle.max_trials, oracle.max_retries_per_trial, oracle.max_consecutive_failed_trials = None, 0, sys.maxsize
-        oracle.verbose = 0
-        oracle._display.verbose = 0
-        oracle._set_project_dir(folder, self.name)
-        while True:
-            trial = oracle.create_trial(TUNER_ID)
-            if trial.status != keras_tuner.engine.trial.TrialStatus.RUNNING:
-                # Nothing runs beside us: an oracle that waits now would wait for ever.
+    def _replay(self, row: Row) -> None:
+        # Rows that were written before there were several workers do not say it.
+        while self.proposals.asked < row.get("asked", row["trial"] + 1):
+            if self.proposals.ask_now() is None:
+                raise ValueError(self._other(row, "nothing"))
+        proposal = self.proposals.open.get(row["trial"])
+        if proposal is None or row["values"] != proposal.values or row["key"] != proposal.architecture.key:
+            raise ValueError(self._other(row, proposal and proposal.architecture))
+        self._take(row)
+
+    def _other(self, row: Row, proposed: object) -> str:
+        return (
+            f"{self.journal.path}: trial {row['trial']} of `{self.name}`, seed {self.seed}, is not what this "
+            f"oracle proposes now ({row['architecture']} is written, {proposed} proposed): it was made with "
+            "other settings or versions. `--fresh` starts anew."
+        )
+
+    def _hand_out(self, again: deque[Proposal]) -> None:
+        """Gives every free worker a trial, as long as the oracle has some and they may be needed."""
+        while (
+            self.scorer.free
+            and self._scored + len(self._running) < self.limits.trials
+            and self._repeats < self.limits.max_repeats
+        ):
+            # Nobody else can wake an oracle up if nothing runs.
+            ask = self.proposals.ask if self._running else self.proposals.ask_now
+            proposal = again.popleft() if again else ask()
+            if proposal is None:
                 return
-            yield trial
+            row = self._row(proposal)
+            if (known := self._answers.get(_identity(row))) is not None:
+                self._write(proposal, {name: known[name] for name in ANSWER} | {"source": "cache"}, time.monotonic())
+                continue
+            same = self._running.setdefault(_identity(row), [])
+            if not same:
+                self.prepare()
+                self.scorer.submit(self._trial_name(proposal), proposal.architecture, row["epochs"])
+            same.append((proposal, time.monotonic()))
 
-    def _replayed(
-        self, row: Row | None, trial: keras_tuner.engine.trial.Trial, architecture: Architecture
-    ) -> Row | None:
-        if row is None:
-            return None
-        if row["values"] != trial.hyperparameters.values or row["key"] != architecture.key:
-            raise ValueError(
-                f"{self.journal.path}: trial {row['trial']} of `{self.name}`, seed {self.seed}, is not what this "
-                f"oracle proposes now ({row['architecture']} is written, {architecture} proposed): it was made with "
-                "other settings or versions. `--fresh` starts anew."
-            )
-        return row
-
-    def _run_trial(
-        self, number: int, trial: keras_tuner.engine.trial.Trial, architecture: Architecture, answers: dict[Any, Row]
-    ) -> Row:
-        values = dict(trial.hyperparameters.values)
-        row: Row = {
-            "oracle": self.name,
-            "seed": self.seed,
-            "trial": number,
-            "state": "COMPLETED",
-            "architecture": str(architecture),
-            "key": architecture.key,
-            "values": values,
-            "epochs": int(values.get(EPOCHS_VALUE, self.limits.epochs)),
-            "source": "trained",
-            "reason": None,
-        }
-        known = answers.get(_identity(row))
-        start = time.monotonic()
-        if known is not None:
-            row |= {name: known[name] for name in ANSWER} | {"source": "cache"}
-        else:
-            self.prepare()
-            row |= self._score(row, architecture)
-        ended = datetime.now(UTC).isoformat(timespec="seconds")
-        return row | {"time": {"seconds": round(time.monotonic() - start, 3), "ended": ended}}
-
-    def _score(self, row: Row, architecture: Architecture) -> Row:
-        try:
-            metrics = {name: float(value) for name, value in self.evaluate(architecture, row["epochs"]).items()}
-            score = metrics.pop(self.oracle.objective.name)
-            if not math.isfinite(score):
-                raise ValueError(f"the score is {score}")
-        except Exception as error:  # a candidate may fail in any way; the search must go on
-            self.listener.failure(f"{self.name}-{self.seed}-{row['trial']}", traceback.format_exc())
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            return {"state": "FAILED", "score": None, "metrics": {}, "parameters": None, "reason": reason}
-        return {"score": score, "metrics": metrics, "parameters": int(metrics.pop("parameters"))}
-
-    def _tell_oracle(self, trial: keras_tuner.engine.trial.Trial, row: Row) -> None:
-        status = keras_tuner.engine.trial.TrialStatus
-        if row["score"] is None:
-            trial.status, trial.message = status.FAILED, row["reason"]
-        else:
-            self.oracle.update_trial(trial.trial_id, {self.oracle.objective.name: row["score"]})
-            trial.status = status.COMPLETED
-        self.oracle.end_trial(trial)
-
-    def _check(self, failures: int, row: Row) -> None:
-        if failures >= self.limits.max_failures:
+    def _end(self, ended: Ended) -> None:
+        identity = next(key for key, same in self._running.items() if self._trial_name(same[0][0]) == ended.name)
+        (first, start), *others = self._running.pop(identity)
+        answer = self._answer(ended)
+        self._failures = 0 if answer["score"] is not None else self._failures + 1
+        self._write(first, answer | {"source": "trained"}, start)
+        for proposal, start in others:
+            self._write(proposal, answer | {"source": "cache"}, start)
+        if self._failures >= self.limits.max_failures:
             raise RuntimeError(
-                f"{failures} trials in a row failed, the last with {row['reason']}. The search stops. "
+                f"{self._failures} trials in a row failed, the last with {answer['reason']}. The search stops. "
                 "Remove the cause, then `--resume` goes on with the next trial."
             )
+
+    def _answer(self, ended: Ended) -> Row:
+        if ended.answer is not None:
+            ended = answered(ended.name, self._numbers, (ended.answer,))
+        if ended.answer is not None:
+            return {"state": "COMPLETED", "reason": None} | ended.answer
+        self.listener.failure(ended.name, ended.details or str(ended.reason))
+        return {"state": "FAILED", "score": None, "parameters": None, "metrics": {}, "reason": ended.reason}
+
+    def _numbers(self, answer: Answer) -> Row:
+        metrics = {name: float(value) for name, value in answer.items()}
+        score = metrics.pop(self.objective)
+        if not math.isfinite(score):
+            raise ValueError(f"the score is {score}")
+        return {"score": score, "parameters": int(metrics.pop("parameters")), "metrics": metrics}
+
+    def _row(self, proposal: Proposal) -> Row:
+        values = dict(proposal.values)
+        return {
+            "oracle": self.name,
+            "seed": self.seed,
+            "trial": proposal.number,
+            "architecture": str(proposal.architecture),
+            "key": proposal.architecture.key,
+            "values": values,
+            "epochs": int(values.get(EPOCHS_VALUE, self.limits.epochs)),
+        }
+
+    def _write(self, proposal: Proposal, answer: Row, start: float) -> None:
+        seconds, ended = round(time.monotonic() - start, 3), datetime.now(UTC).isoformat(timespec="seconds")
+        row = self._row(proposal) | answer | {"asked": self.proposals.asked}
+        row["time"] = {"seconds": seconds, "ended": ended}
+        self.journal.append(row)
+        self._take(row)
+
+    def _take(self, row: Row) -> None:
+        self._done.append(row)
+        self.proposals.tell(row["trial"], row)
+        self.listener.trial(row)
+        identity = _identity(row)
+        self._answers.setdefault(identity, row)
+        if identity in self._seen:
+            self._repeats += 1
+        else:
+            self._seen.add(identity)
+            self._repeats = 0
+            self._scored += row["score"] is not None
+
+    def _trial_name(self, proposal: Proposal) -> str:
+        return f"{self.name}-{self.seed}-{proposal.number}"
 
 
 def _identity(row: Row) -> tuple[str, int]:
     """What a score belongs to, beside the seed."""
     return row["key"], row["epochs"]
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Tells whether Ctrl-C was pressed; a second time it stops at once."""
+    presses: list[int] = []
+
+    def pressed(number: int, _: object) -> None:
+        presses.append(number)
+        if len(presses) > 1:
+            raise KeyboardInterrupt
+        print("\nwaiting for what runs; Ctrl-C again stops at once", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, pressed)
+    try:
+        yield lambda: bool(presses)
+    finally:
+        signal.signal(signal.SIGINT, before)

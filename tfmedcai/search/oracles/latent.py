@@ -5,6 +5,8 @@ import json
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +33,15 @@ class LatentSettings(AutoEncoderSettings, Protocol):
     step_size: float
 
 
+@dataclass(frozen=True)
+class _Round:
+    """What a round came to: proposals, their estimated values by key, what is told of it."""
+
+    batch: list[Architecture]
+    estimates: dict[str, float]
+    facts: dict[str, Any]
+
+
 class LatentOracle(keras_tuner.Oracle):
     """Proposes random architectures first, then batches found by gradient ascent in a latent space.
 
@@ -40,9 +51,12 @@ class LatentOracle(keras_tuner.Oracle):
     vector. Failed trials are never proposed again and teach the estimator nothing.
 
     The value is linear in the latent vector, so all ascents run in one direction and a batch is as diverse as its
-    starts. A round begins when all trials of the last one have ended; before that, `populate_space` answers IDLE.
+    starts. A round works beside the trials, in a thread. It begins as soon as no more proposals are left than trials
+    run: with one worker when all trials have ended, with many while there is still enough to do. It proposes at least
+    as many as run side by side; a worker waits only where a round takes longer than the proposals before it last.
 
-    Resuming is replaying: make the oracle anew with the same seed and tell it the same scores.
+    What a round knows, and so its proposals, depend on the order in which the oracle was asked and told, not on the
+    clock. Resuming is replaying: make the oracle anew with the same seed, ask and tell it the same.
 
     Args:
         space: only samples, tokens and values of its architectures are used.
@@ -55,6 +69,7 @@ class LatentOracle(keras_tuner.Oracle):
         rounds: what is known about each fit, in order: `round`, `known` architectures, `rank_correlation` (Spearman's,
             between the scores of the last batch and what the estimator before this fit said of them; None for the
             first), `fit` (losses) and `seconds`.
+        fitting: the round that is under way; None if there is none.
 
     Reference:
         AutoSNAP, sections 2.3 and 2.4.
@@ -76,24 +91,39 @@ class LatentOracle(keras_tuner.Oracle):
         self._proposed: dict[str, Architecture] = {}  # by trial
         self._keys: set[str] = set()
         self._pending: list[Architecture] = []
-        self._estimates: dict[str, float] = {}  # by key, for the batch under way
+        self._estimates: dict[str, float] = {}  # by key, for the last batch
         self._autoencoder: SequenceAutoEncoder | None = None
+        self._due: tuple[dict[str, float], int] | None = None  # the round to begin: scores by trial, proposals wanted
+        self.fitting: Future[_Round] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="latent")
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Proposes the next architecture; fits the auto-encoder first, if a round begins."""
+        """Proposes the next architecture; waits where a round has to be ended first."""
+        if self._due is not None:
+            # Not before somebody asks: behind the last trial of a search no round is needed.
+            self.fitting, self._due = self._thread.submit(self._round, *self._due), None
         if not self._pending:
-            if len(self._proposed) < self.settings.initial:
-                self._pending = self._draw(1)
-            elif self.ongoing_trials:
+            if self.fitting is None:
+                self._pending = self._draw(1)  # too little is known yet
+            elif not self.fitting.done():
                 return {"status": TrialStatus.IDLE}
-            elif len(self._scores()) < 2:
-                self._pending = self._draw(1)  # nothing can be learnt yet: all others failed
             else:
-                self._begin_round()
+                self._take(self.fitting.result())
         if not self._pending:
             return {"status": TrialStatus.STOPPED}
         self._proposed[trial_id] = self._pending.pop(0)
         return {"status": TrialStatus.RUNNING, "values": self.space.values(self._proposed[trial_id])}
+
+    @keras_tuner.synchronized
+    def end_trial(self, trial: keras_tuner.engine.trial.Trial) -> None:
+        """Takes the score of a trial; a round is due if there is little left to propose."""
+        super().end_trial(trial)
+        running = len(self.ongoing_trials)
+        ended = len(self._proposed) - running
+        if self.fitting is None and ended >= self.settings.initial and len(self._pending) <= running:
+            scores = self._scores()
+            # Nothing can be learnt from a single one, if all others have failed.
+            self._due = (scores, max(self.settings.per_round, running)) if len(scores) > 1 else None
 
     def _draw(self, count: int) -> list[Architecture]:
         drawn = []
@@ -110,34 +140,32 @@ class LatentOracle(keras_tuner.Oracle):
         completed = TrialStatus.COMPLETED
         return {name: sign * trial.score for name, trial in self.trials.items() if trial.status == completed}
 
-    def _begin_round(self) -> None:
+    def _round(self, scores: dict[str, float], wanted: int) -> "_Round":
+        """Fits the auto-encoder and finds the next batch; runs beside the trials and changes nothing that they see."""
         start = time.monotonic()
-        scores = self._scores()
-        correlation = self._rank_correlation(scores)
         tokens = np.stack([self.space.encode(self._proposed[name]) for name in scores])
         values = np.array(list(scores.values()))
-        losses = self._fit(tokens, values)
-        best = tokens[np.argsort(-values, kind="stable")][: self.settings.per_round]
-        self._pending = self._ascend(best)
-        missing = self.settings.per_round - len(self._pending)
-        self._pending += self._draw(missing)
-        self._estimate(self._pending)
-        self.rounds.append(
-            {
-                "round": len(self.rounds),
-                "known": len(values),
-                "rank_correlation": correlation,
-                "fit": losses,
-                "seconds": round(time.monotonic() - start, 3),
-            }
-        )
+        facts = {
+            "round": len(self.rounds),
+            "known": len(values),
+            "rank_correlation": self._rank_correlation(scores),
+            "fit": self._fit(tokens, values),
+        }
+        best = tokens[np.argsort(-values, kind="stable")][:wanted]
+        batch = self._ascend(best, wanted)
+        batch += self._draw(wanted - len(batch))
+        return _Round(batch, self._estimate(batch), facts | {"seconds": round(time.monotonic() - start, 3)})
 
-    def _estimate(self, batch: list[Architecture]) -> None:
-        self._estimates = {}
-        if batch:
-            latent = self._autoencoder.encode(np.stack([self.space.encode(architecture) for architecture in batch]))
-            values = self._autoencoder.value(latent).tolist()
-            self._estimates = {architecture.key: value for architecture, value in zip(batch, values, strict=True)}
+    def _take(self, ended: "_Round") -> None:
+        self.fitting, self._pending, self._estimates = None, ended.batch, ended.estimates
+        self.rounds.append(ended.facts)
+
+    def _estimate(self, batch: list[Architecture]) -> dict[str, float]:
+        if not batch:
+            return {}
+        latent = self._autoencoder.encode(np.stack([self.space.encode(architecture) for architecture in batch]))
+        values = self._autoencoder.value(latent).tolist()
+        return {architecture.key: value for architecture, value in zip(batch, values, strict=True)}
 
     def _rank_correlation(self, scores: dict[str, float]) -> float | None:
         pairs = [
@@ -150,9 +178,8 @@ class LatentOracle(keras_tuner.Oracle):
             return None  # a constant has no ranks
         return float(scipy.stats.spearmanr(estimates, measured).statistic)
 
-    def _ascend(self, starts: np.ndarray) -> list[Architecture]:
-        """Finds `per_round` unknown architectures, one from each start, the others from random latent vectors."""
-        wanted = self.settings.per_round
+    def _ascend(self, starts: np.ndarray, wanted: int) -> list[Architecture]:
+        """Finds `wanted` unknown architectures, one from each start, the others from random latent vectors."""
         found = self._walk(self._autoencoder.encode(starts), first=1)
         rng = np.random.default_rng((self.base_seed, 1 + len(self.rounds)))
         for _ in range(MOST_RESTARTS):

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,32 @@ class Data:
         if change:
             self.array[0] = change
         return {"value": float(self.array.sum()), "owned": float(self.array.flags.owndata)}
+
+
+def score_snap(architecture, epochs):
+    """A cheap score."""
+    symbols = architecture.symbols
+    return {"value": float(symbols.count("conv3x3")), "parameters": 10 * len(symbols)}
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Takes its time, and says that it has begun."""
+
+    folder: str
+    seconds: float = 1.0
+
+    def __call__(self, architecture, epochs):
+        (Path(self.folder) / f"begun-{time.monotonic_ns()}").touch()
+        time.sleep(self.seconds)
+        return score_snap(architecture, epochs)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    """Kills its process on blocks with a pooling, as one that takes too much memory is killed."""
+
+    def __call__(self, architecture, epochs):
+        if "maxpool3x3" in architecture.symbols:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return score_snap(architecture, epochs)

@@ -1,8 +1,11 @@
 """What an oracle proposes, in the order in which it was asked, and what it was told of each proposal."""
 
+import copy
 import sys
+from collections import defaultdict
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras_tuner
@@ -19,12 +22,17 @@ class Proposal:
     Attributes:
         number: how many were proposed before it.
         trial: KerasTuner's.
-        architecture: what is scored.
+        space: of the architecture.
     """
 
     number: int
     trial: keras_tuner.engine.trial.Trial
-    architecture: Architecture
+    space: SearchSpace
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        """What is scored; made when it is asked for, since most of a long journal is replayed without it."""
+        return self.space.declare(self.trial.hyperparameters)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -52,6 +60,7 @@ class Proposals:
         # Each trial it would write a state that grows with all trials, count all failures, and nobody reads it.
         oracle.save = oracle._check_consecutive_failures = lambda: None
         oracle._save_trial = lambda trial: None
+        oracle.hyperparameters.copy = lambda: _twin(oracle.hyperparameters)
 
     @property
     def fitting(self) -> Future[Any] | None:
@@ -63,7 +72,7 @@ class Proposals:
         trial = self.oracle.create_trial(str(self.asked))
         if trial.status != TrialStatus.RUNNING:
             return None
-        proposal = Proposal(self.asked, trial, self.space.declare(trial.hyperparameters))
+        proposal = Proposal(self.asked, trial, self.space)
         self.open[self.asked] = proposal
         self.asked += 1
         return proposal
@@ -83,3 +92,12 @@ class Proposals:
             self.oracle.update_trial(trial.trial_id, {self.oracle.objective.name: row["score"]})
             trial.status = TrialStatus.COMPLETED
         self.oracle.end_trial(trial)
+
+
+def _twin(hyperparameters: keras_tuner.HyperParameters) -> keras_tuner.HyperParameters:
+    """Copies hyper-parameters as their own `copy` does, which takes most of the time of a trial to read them anew."""
+    twin = copy.copy(hyperparameters)
+    vars(twin).pop("copy", None)
+    twin.values, twin._space = dict(hyperparameters.values), list(hyperparameters._space)
+    twin._hps = defaultdict(list, {name: list(known) for name, known in hyperparameters._hps.items()})
+    return twin

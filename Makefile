@@ -42,7 +42,7 @@ smoke: $(READY)  ## every shipped search setting, shrunk
 node:  ## install the Node client that a test asks with, if there is npm
 	npm install --silent --no-audit --no-fund --prefix build/node @grpc/grpc-js@1.14.7 @grpc/proto-loader@0.8.1
 
-benchmark: $(READY)  ## speed: TOPIC=snap, serving, segmentation, supernet
+benchmark: $(READY)  ## speed: TOPIC=snap, serving, segmentation, supernet, executors
 	$(BIN)/python tools/benchmark.py $(or $(TOPIC),snap)
 
 lock: $(READY)  ## write down the versions that are installed

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras_tuner.engine.trial import TrialStatus
 
+from tests.conformance_oracle import Disordered
 from tfmedcai.config import BayesianSettings, HyperbandSettings
 from tfmedcai.journal import Journal
 from tfmedcai.search.executors.executor import InProcess
@@ -261,3 +262,39 @@ def test_hyperband_asks_for_epochs_and_each_number_is_a_score_of_its_own(tmp_pat
 def score_of(row):
     symbols = row["architecture"].split()
     return symbols.count("conv3x3") - 0.1 * len(symbols) + 0.01 * row["epochs"]
+
+
+def test_a_proposal_that_is_running_already_waits_for_its_answer(tmp_path):
+    class Twins(RandomOracle):
+        def populate_space(self, trial_id):
+            if int(trial_id) % 2:
+                before = self.trials[f"{int(trial_id) - 1:04d}"]
+                return {"status": TrialStatus.RUNNING, "values": before.hyperparameters.values}
+            return super().populate_space(trial_id)
+
+    space, counter = SnapSpace(), Counter()
+    oracle, journal = Twins(space, OBJECTIVE, 0), Journal(tmp_path / "j")
+    rows = Tuner(oracle, space, Disordered(counter, 4), journal, Limits(6, 3), name="twins", seed=0).run()
+    assert counter.calls == 6
+    for pair in range(5):
+        first, second = (next(row for row in rows if row["trial"] == 2 * pair + more) for more in (0, 1))
+        assert (first["source"], second["source"]) == ("trained", "cache")
+        assert first["score"] == second["score"]
+
+
+def test_several_workers_score_what_one_would(tmp_path):
+    one = search(tmp_path / "one")
+    space = SnapSpace()
+    oracle, journal = RandomOracle(space, OBJECTIVE, 0), Journal(tmp_path / "many")
+    rows = Tuner(oracle, space, Disordered(score, 5), journal, Limits(12, 3), name="random", seed=0).run()
+    assert [row["trial"] for row in rows] != sorted(row["trial"] for row in rows)
+    assert {row["key"]: row["score"] for row in rows} == {row["key"]: row["score"] for row in one}
+    assert [row["asked"] for row in one] == list(range(1, 13))
+
+
+def test_a_journal_of_one_worker_from_before_there_were_more_is_replayed(tmp_path):
+    rows = search(tmp_path / "now")
+    before = Journal(tmp_path / "before")
+    for row in rows[:5]:
+        before.append({name: value for name, value in row.items() if name != "asked"})
+    assert without_times(search(tmp_path / "before"))[5:] == without_times(rows)[5:]

@@ -12,6 +12,7 @@ from tfmedcai.geometry.camera import Camera
 from tfmedcai.layers.projector import ProjectiveSpatialTransformer
 from tfmedcai.models.pose_similarity import PoseSimilarity, parts_of, pose_similarity
 from tfmedcai.simulators.varied_patient import varied
+from tfmedcai.tasks import registration_data
 from tfmedcai.tasks.registration import RegistrationTask
 from tfmedcai.tasks.registration_data import attenuations, camera_of, read_subjects, training_cases
 from tfmedcai.tasks.registration_evaluation import case_in
@@ -143,17 +144,26 @@ def test_variations_of_a_patient(task):
     assert set(np.unique(first[1])) <= set(np.unique(subject.labels))
 
 
-def test_subjects_of_a_ct(task, tmp_path):
+def test_subjects_of_a_ct(task, tmp_path, monkeypatch):
+    calls = []
+
+    def varying(*given):
+        calls.append(given[-1])
+        return varied(*given)
+
+    monkeypatch.setattr(registration_data, "varied", varying)
     subject = task.subjects[0]
     affine = np.diag([-REGISTRATION.spacing_mm, -REGISTRATION.spacing_mm, -REGISTRATION.spacing_mm, 1.0])
     for name, array in (("ct", subject.hu), ("labels", subject.labels)):
         write_volume(tmp_path / f"{name}.nii.gz", Volume(np.transpose(array, (2, 0, 1)), affine[[0, 1, 2, 3]]))
-    ct = {"dataset": "ct", "ct": tmp_path / "ct.nii.gz", "segmentation": tmp_path / "labels.nii.gz", "labels": (1, 2)}
+    files = {"ct": (tmp_path / "ct.nii.gz",), "segmentation": (tmp_path / "labels.nii.gz",)}
+    ct = {"dataset": "ct", "labels": (1, 2)} | files
     found = read_subjects(REGISTRATION.model_copy(update=ct))
     assert len(found) == 4
+    assert calls == [1, 2, 3], "the first is the patient"
     assert all(set(np.unique(one.labels)) <= {0, 1, 2} and one.hu.shape == REGISTRATION.size for one in found)
     with pytest.raises(ValueError, match=r"`registration\.ct` and `registration\.segmentation` must name"):
-        read_subjects(REGISTRATION.model_copy(update={"dataset": "ct"}))
+        read_subjects(REGISTRATION.model_copy(update=ct | {"segmentation": ()}))
 
 
 def test_files_of_a_case(tmp_path):

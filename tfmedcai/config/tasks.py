@@ -207,10 +207,12 @@ class RegistrationSettings(Table):
     """Data and protocol of the registration of a CT to an X-ray image; numbers are those of the ProST paper."""
 
     dataset: Literal["simulated", "ct"] = Field(
-        default="simulated", description="simulated pelves, or one CT and its random variations"
+        default="simulated", description="simulated pelves, or CTs and their random variations"
     )
-    ct: Path | None = Field(default=None, description="dataset ct: NIfTI file or folder of a DICOM series")
-    segmentation: Path | None = Field(default=None, description="dataset ct: labels on the grid of the CT")
+    ct: tuple[Path, ...] = Field(
+        default=(), description="dataset ct: NIfTI file or folder of a DICOM series of each patient"
+    )
+    segmentation: tuple[Path, ...] = Field(default=(), description="dataset ct: labels on the grid of each CT")
     labels: tuple[PositiveInt, ...] = Field(default=(), description="labels of the bones that are registered; (): all")
     subjects: PositiveInt = Field(default=17, description="volumes that are learnt from, one in an epoch")
     held_back: PositiveInt = Field(default=2, description="other volumes that candidates are scored on")

@@ -83,9 +83,10 @@ class RegistrationTask(Task):
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
         registration = self.settings.registration
-        source = "pelves" if registration.dataset == "simulated" else f"variations of {registration.ct}"
+        patients = f"patients of {len(registration.ct)} CTs, most of them random variations,"
+        source = "simulated pelves" if registration.dataset == "simulated" else patients
         return {
-            "subjects": f"{registration.subjects} simulated {source} to learn from, {registration.held_back} to score "
+            "subjects": f"{registration.subjects} {source} to learn from, {registration.held_back} to score "
             f"on, {registration.evaluation_subjects} to evaluate on",
             "volume": f"{' x '.join(map(str, registration.size))} voxels of {registration.spacing_mm:g} mm",
             "images": f"{registration.image_size[0]} x {registration.image_size[1]} px of {registration.pixel_mm:g} mm",

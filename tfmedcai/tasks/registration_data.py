@@ -49,21 +49,53 @@ def read_subjects(registration: RegistrationSettings) -> list[Anatomy]:
             Anatomy(*pelvis.simulate(scene, number), spacing, np.eye(4), f"pelvis {number}") for number in range(count)
         ]
     else:
-        if registration.ct is None or registration.segmentation is None:
-            raise ValueError(
-                "`registration.ct` and `registration.segmentation` must name the files of a CT and its labels. "
-                f"Received {registration.ct} and {registration.segmentation}."
-            )
-        patient = _chosen(read_anatomy(registration.ct, registration.segmentation), registration.labels)
-        patient = patient.fitted(registration.size, spacing, "labels")
-        assert patient.labels is not None  # noqa: S101 (it was read with labels)
-        found = [
-            Anatomy(
-                *varied(patient.hu, patient.labels, spacing, number), spacing, np.eye(4), f"{patient.name} {number}"
-            )
-            for number in range(count)
-        ]
+        found = _of_patients(registration)
     return [_chosen(subject, registration.labels) for subject in found]
+
+
+def patients_of(registration: RegistrationSettings, patients: int) -> list[int]:
+    """Says which patient each subject is or is a variation of.
+
+    Of three or more, the last fifth is evaluated on alone, as many before are held back alone. Of fewer each is in all
+    parts, as different variations.
+
+    >>> patients_of(RegistrationSettings(subjects=4, held_back=1, evaluation_subjects=2), 5)
+    [0, 1, 2, 0, 3, 4, 4]
+    >>> patients_of(RegistrationSettings(subjects=4, held_back=1, evaluation_subjects=2), 2)
+    [0, 1, 0, 1, 0, 1, 0]
+    """
+    sizes = registration.subjects, registration.held_back, registration.evaluation_subjects
+    if patients < 3:
+        return [number % patients for number in range(sum(sizes))]
+    apart = max(1, patients // 5)
+    ends = 0, patients - 2 * apart, patients - apart, patients
+    return [
+        first + number % (last - first)
+        for first, last, size in zip(ends, ends[1:], sizes, strict=False)
+        for number in range(size)
+    ]
+
+
+def _of_patients(registration: RegistrationSettings) -> list[Anatomy]:
+    """Reads CTs with labels; the first subject of a patient is the patient, the others are variations."""
+    spacing = (registration.spacing_mm,) * 3
+    files = list(zip(registration.ct, registration.segmentation, strict=False))
+    if not files or not len(registration.ct) == len(registration.segmentation) == len(files):
+        raise ValueError(
+            "`registration.ct` and `registration.segmentation` must name as many files, CTs and their labels. "
+            f"Received {len(registration.ct)} and {len(registration.segmentation)}."
+        )
+    patients = [
+        _chosen(read_anatomy(*both), registration.labels).fitted(registration.size, spacing, "labels") for both in files
+    ]
+    found, seen = [], set()
+    for number, place in enumerate(patients_of(registration, len(patients))):
+        patient, name = patients[place], f"{patients[place].name} {number}"
+        assert patient.labels is not None  # noqa: S101 (it was read with labels)
+        made = varied(patient.hu, patient.labels, spacing, number) if place in seen else (patient.hu, patient.labels)
+        found.append(Anatomy(*made, spacing, np.eye(4), name))
+        seen.add(place)
+    return found
 
 
 def _chosen(subject: Anatomy, labels: Sequence[int]) -> Anatomy:

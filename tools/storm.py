@@ -100,15 +100,15 @@ def weather(folder: Path, storm: Storm, address: str | None) -> dict[str, int]:
     """Runs the search to its end, again and again, while its processes are killed; counts what was done to it."""
     fork = multiprocessing.get_context("fork")  # no new start of TensorFlow for each
     rng, hits, kills, starts = random.Random(SEED), 0, 0, 0
+    strike = time.monotonic() + storm.every
     while True:
         driver = fork.Process(target=search, args=(folder, storm, address))
         driver.start()
         starts += 1
-        strike = time.monotonic() + storm.every
         while driver.is_alive():
             time.sleep(0.05)
-            if time.monotonic() > strike:
-                hits += _hit(folder / "running", rng)
+            if time.monotonic() > strike and _hit(folder / "running", rng):
+                hits += 1
                 strike = time.monotonic() + storm.every
             due = kills < storm.driver_kills and _lines(folder) >= (kills + 1) * storm.trials // (
                 storm.driver_kills + 1
@@ -124,16 +124,16 @@ def weather(folder: Path, storm: Storm, address: str | None) -> dict[str, int]:
             raise RuntimeError(f"the search ended with code {driver.exitcode}: see its traceback above.")
 
 
-def _hit(running: Path, rng: random.Random) -> int:
-    """Kills one of the processes that run a trial; those that are gone leave their signs behind."""
+def _hit(running: Path, rng: random.Random) -> bool:
+    """Kills one of the processes that run a trial, if any does; those that are gone leave their signs behind."""
     signs = sorted(running.iterdir())
     rng.shuffle(signs)
     for sign in signs:
         sign.unlink(missing_ok=True)
         with suppress(ProcessLookupError):
             os.kill(int(sign.name), signal.SIGKILL)
-            return 1
-    return 0
+            return True
+    return False
 
 
 def _lines(folder: Path) -> int:

@@ -19,7 +19,7 @@ def storm():
 
 
 def test_every_trial_once_whatever_is_killed(storm, tmp_path):
-    found = storm.run(storm.Storm("processes", 12, 3, seconds=0.3, every=1.0, driver_kills=2), tmp_path)
+    found = storm.run(storm.Storm("processes", 12, 3, seconds=0.3, every=2.0, driver_kills=2), tmp_path)
     assert found["ok"], found
     assert found["workers_killed"] > 0
     assert found["begun"] > 12

@@ -49,7 +49,7 @@ class PoseSimilarity(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Descends the loss of the gradients."""
-        x, y = data
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             _, predicted = self.pose_gradient(x, training=True)
             loss: Any = self.compute_loss(x=x, y=y, y_pred=predicted)

@@ -163,6 +163,17 @@ def test_training_goes_on_from_a_file(tmp_path):
     np.testing.assert_allclose(again(inputs), model(inputs), rtol=1e-3, atol=1e-5)
 
 
+def test_a_case_without_weight_teaches_nothing():
+    model, inputs = _model(), _inputs()
+    model.compile(keras.optimizers.SGD(1e-3), PoseGradientLoss("mse", 100.0))
+    aim = tf.constant(np.random.default_rng(2).normal(size=(4, 6)), tf.float32)
+    before = model.get_weights()
+    assert model.train_on_batch(tuple(inputs), aim, sample_weight=np.zeros(4, np.float32)) == 0
+    for weight, same in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, same)
+    assert model.train_on_batch(tuple(inputs), aim) > 0
+
+
 def test_regression_is_a_plain_model(tmp_path):
     model, inputs = _model(outputs=6, volume_net=False), _inputs()
     assert not isinstance(model, PoseSimilarity)

@@ -160,7 +160,12 @@ def test_subjects_of_a_ct(task, tmp_path, monkeypatch):
     ct = {"dataset": "ct", "labels": (1, 2)} | files
     found = read_subjects(REGISTRATION.model_copy(update=ct))
     assert len(found) == 4
-    assert calls == [1, 2, 3], "the first is the patient"
+    assert calls == [0, 1, 2, 3], "one patient is in all parts"
+    calls.clear()
+    assert (
+        len(read_subjects(REGISTRATION.model_copy(update=ct | {name: 3 * file for name, file in files.items()}))) == 4
+    )
+    assert calls == [1], "of three each has a part, and the first learns from one more"
     assert all(set(np.unique(one.labels)) <= {0, 1, 2} and one.hu.shape == REGISTRATION.size for one in found)
     with pytest.raises(ValueError, match=r"`registration\.ct` and `registration\.segmentation` must name"):
         read_subjects(REGISTRATION.model_copy(update=ct | {"segmentation": ()}))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -72,6 +72,10 @@ class SimilaritySettings(Table):
         default=3e-3, description="deviation of the last 10 costs that ends it (its program 1e-4; similarity 3e-3)"
     )
     scale_mm: PositiveFloat = Field(default=150.0, description="mm that weigh as much as 1 rad (its program 149.25)")
+
+    def descent(self) -> dict[str, Any]:
+        """Returns the arguments of `inference.pose_descent.descend`, without those of a level."""
+        return self.model_dump(include=set(SimilaritySettings.model_fields))
 
 
 class DescentSettings(LevelSettings, SimilaritySettings):

@@ -49,16 +49,16 @@ class PoseSimilarity(keras.Model):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """Descends the loss of the gradients."""
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
         with tf.GradientTape() as tape:
             _, predicted = self.pose_gradient(x, training=True)
-            loss: Any = self.compute_loss(x=x, y=y, y_pred=predicted)
+            loss: Any = self.compute_loss(x=x, y=y, y_pred=predicted, sample_weight=weight)
         slopes = tape.gradient(loss, self.trainable_variables)
         # A weight that only shifts a similarity has no part in its gradient. (TensorFlow's own zeros fail here.)
         slopes = [tf.zeros(v.shape) if s is None else s for s, v in zip(slopes, self.trainable_variables, strict=True)]
         self.optimizer.apply_gradients(zip(slopes, self.trainable_variables, strict=True))
         self._loss_tracker.update_state(loss, sample_weight=tf.shape(predicted)[0])
-        return self.compute_metrics(x, y, predicted)
+        return self.compute_metrics(x, y, predicted, weight)
 
 
 class Parts(NamedTuple):
@@ -145,7 +145,7 @@ def twice_differentiable(network: keras.Model) -> keras.Model:
 
 def _right(layer: layers.Layer) -> layers.Layer:
     if isinstance(layer, layers.BatchNormalization):
-        return SampleNormalisation(groups=WHOLE, epsilon=layer.epsilon, name=layer.name)
+        return SampleNormalisation(groups=WHOLE, epsilon=layer.epsilon, name=layer.name, dtype=layer.dtype_policy)
     kind = TokenNormalisation if isinstance(layer, layers.LayerNormalization) else type(layer)
     return kind.from_config(layer.get_config())
 

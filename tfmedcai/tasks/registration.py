@@ -83,7 +83,7 @@ class RegistrationTask(Task):
     def describe(self) -> dict[str, Any]:
         """Sizes and sources of the data."""
         registration = self.settings.registration
-        patients = f"patients of {len(registration.ct)} CTs, most of them random variations,"
+        patients = f"subjects of {len(registration.ct)} CTs and their random variations"
         source = "simulated pelves" if registration.dataset == "simulated" else patients
         return {
             "subjects": f"{registration.subjects} {source} to learn from, {registration.held_back} to score "

@@ -54,10 +54,10 @@ def read_subjects(registration: RegistrationSettings) -> list[Anatomy]:
 
 
 def patients_of(registration: RegistrationSettings, patients: int) -> list[int]:
-    """Says which patient each subject is or is a variation of.
+    """Says which patient each subject stems from.
 
     Of three or more, the last fifth is evaluated on alone, as many before are held back alone. Of fewer each is in all
-    parts, as different variations.
+    parts.
 
     >>> patients_of(RegistrationSettings(subjects=4, held_back=1, evaluation_subjects=2), 5)
     [0, 1, 2, 0, 3, 4, 4]
@@ -77,18 +77,21 @@ def patients_of(registration: RegistrationSettings, patients: int) -> list[int]:
 
 
 def _of_patients(registration: RegistrationSettings) -> list[Anatomy]:
-    """Reads CTs with labels; the first subject of a patient is the patient, the others are variations."""
+    """Reads CTs with labels.
+
+    The first subject of a patient is the patient, the others are variations. Of patients who are in all parts all are.
+    """
     spacing = (registration.spacing_mm,) * 3
-    files = list(zip(registration.ct, registration.segmentation, strict=False))
-    if not files or not len(registration.ct) == len(registration.segmentation) == len(files):
+    if not registration.ct or len(registration.ct) != len(registration.segmentation):
         raise ValueError(
             "`registration.ct` and `registration.segmentation` must name as many files, CTs and their labels. "
             f"Received {len(registration.ct)} and {len(registration.segmentation)}."
         )
     patients = [
-        _chosen(read_anatomy(*both), registration.labels).fitted(registration.size, spacing, "labels") for both in files
+        _chosen(read_anatomy(*files), registration.labels).fitted(registration.size, spacing, "labels")
+        for files in zip(registration.ct, registration.segmentation, strict=True)
     ]
-    found, seen = [], set()
+    found, seen = [], set() if len(patients) > 2 else set(range(len(patients)))
     for number, place in enumerate(patients_of(registration, len(patients))):
         patient, name = patients[place], f"{patients[place].name} {number}"
         assert patient.labels is not None  # noqa: S101 (it was read with labels)

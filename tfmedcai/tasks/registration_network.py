@@ -177,17 +177,7 @@ def register(
         if len(views) > 1:
             raise ValueError(f"`views` must be one: {model.name} regresses from one image. Received {len(views)}.")
         return _stepped(values, start, views[0].intrinsics[5], descent)
-    found = descend(
-        lambda poses: values(poses)[:, 0],
-        start,
-        rate=descent.rate,
-        rule=descent.rule,
-        momentum=descent.momentum,
-        halve_every=descent.halve_every,
-        steps=descent.steps,
-        plateau=descent.plateau,
-        scale_mm=descent.scale_mm,
-    )
+    found = descend(lambda poses: values(poses)[:, 0], start, **descent.descent())
     return Answer(found.pose, found.cost, found.poses, found.costs)
 
 

@@ -116,17 +116,7 @@ def descent_stage(settings: RegisterSettings, similarity: Similarity) -> Stage:
 
 def descended(cost: Cost, start: np.ndarray, table: SimilaritySettings) -> tuple:
     """Descends a cost as a table of settings says, from one start; returns pose, cost, poses and costs of the way."""
-    found = descend(
-        cost,
-        tf.constant(start[np.newaxis], tf.float32),
-        rate=table.rate,
-        rule=table.rule,
-        momentum=table.momentum,
-        halve_every=table.halve_every,
-        steps=table.steps,
-        plateau=table.plateau,
-        scale_mm=table.scale_mm,
-    )
+    found = descend(cost, tf.constant(start[np.newaxis], tf.float32), **table.descent())
     made = int(found.steps[0]) + 1
     return found.pose[0], found.cost[0], found.poses[1:made, 0], found.costs[1:made, 0]
 

@@ -164,7 +164,7 @@ def trials():
     return make_trials()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run():
     """Makes the leavings of a run of so many seeds."""
     return make_run

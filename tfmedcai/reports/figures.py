@@ -241,8 +241,8 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Sequence[float
     """Draws how one quantity went during training: validation solid, training dashed, a band over the seeds.
 
     Args:
-        histories: network -> one history a seed; a history maps `metric` and `val_<metric>` to a value an epoch.
-        metric: name without the prefix `val_`.
+        histories: network -> one history a seed; a history maps `metric` and `validation_<metric>` to a value an epoch.
+        metric: name without the prefix `validation_`.
 
     Returns:
         The figure.
@@ -251,7 +251,9 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Sequence[float
     colour = colours(histories)
     values: list[np.ndarray] = []
     for name, seeds in histories.items():
-        for key, line, word in ((metric, "--", "training"), (f"val_{metric}", "-", "validation")):
+        # What is measured beside the loss is measured on samples that are held back.
+        own = ("--", "training") if metric == "loss" else ("-", "validation")
+        for key, line, word in ((metric, *own), (f"validation_{metric}", "-", "validation")):
             curves = [np.asarray(seed[key], float) for seed in seeds if len(seed.get(key, ()))]
             common = band(curves)
             if not common.count:

@@ -53,7 +53,7 @@ def search_report(data: RunData) -> Report:
     sections = [
         Section("Summary", _summary(data)),
         Section("Search", _search(data)),
-        Section("Best block", _block(data)),
+        Section("Best architecture", _architecture(data)),
         Section("Evaluation", _evaluation(data)),
         Section("Cases", _cases(data)),
         Section("Training", _training(data)),
@@ -162,12 +162,12 @@ def _no_ranks(data: RunData) -> str:
     return "The search used no value estimator."
 
 
-def _block(data: RunData) -> list[Part]:
+def _architecture(data: RunData) -> list[Part]:
     best = summary.best_trial(data.trials, data.objective, data.oracle)
     if data.draw_best is None:
         return [Paragraph("There is no drawing of the best architecture.")]
     text = str(best.get("architecture") or "(empty)") if best else "best architecture"
-    picture = Picture(figures.block(data.draw_best), text, f"Graph of the block {text}", paper=True)
+    picture = Picture(figures.block(data.draw_best), text, f"Drawing of the architecture {text}", paper=True)
     return [Pictures([picture])]
 
 
@@ -206,7 +206,7 @@ def _cases(data: RunData) -> list[Part]:
 
 
 def _training(data: RunData) -> list[Part]:
-    keys = [key.removeprefix("val_") for seeds in data.histories.values() for seed in seeds for key in seed]
+    keys = [key.removeprefix("validation_") for seeds in data.histories.values() for seed in seeds for key in seed]
     metrics = sorted(dict.fromkeys(key for key in keys if key != "epoch"), key=lambda key: key != "loss")
     if not metrics:
         return [Paragraph("No training history was kept.")]

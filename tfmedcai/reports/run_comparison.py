@@ -219,7 +219,7 @@ def _training(runs: Runs) -> list[Part]:
     pictures = []
     for group in by_task(runs):
         histories = _first(group, lambda data: data.histories)
-        keys = [key.removeprefix("val_") for seeds in histories.values() for seed in seeds for key in seed]
+        keys = [key.removeprefix("validation_") for seeds in histories.values() for seed in seeds for key in seed]
         metrics = sorted(dict.fromkeys(key for key in keys if key != "epoch"), key=lambda key: key != "loss")
         for metric in metrics[:MOST_METRICS]:
             words = metric.replace("_", " ").capitalize()

@@ -12,10 +12,11 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Paragraph:
-    """One paragraph of plain text, and what to type in typewriter type after it."""
+    """One paragraph of plain text, and after it what to type and where to look then."""
 
     text: str
     code: str = ""
+    link: str = ""
     kind: ClassVar[str] = "paragraph"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import (
@@ -21,7 +21,17 @@ from tfmedcai.reports.series import (
     rank_correlations,
     scored,
 )
-from tfmedcai.reports.style import INK, colours, empty_axes, legend_above, log_if_wide, plain_numbers, say, styled
+from tfmedcai.reports.style import (
+    INK,
+    colours,
+    empty_axes,
+    legend_above,
+    log_if_wide,
+    plain_numbers,
+    say,
+    short,
+    styled,
+)
 from tfmedcai.reports.tables import metric_title
 
 __all__ = [
@@ -172,7 +182,7 @@ def score_by_cost(trials: Iterable[Row], objective: Objective = SCORE, cost: str
     for oracle, seeds in groups.items():
         points = np.asarray([(cost_of(row, cost), row["score"]) for seed in seeds.values() for row in seed], float)
         axes.scatter(
-            *points.T, s=14, color=colour[oracle], alpha=0.6, lw=0, label=oracle, rasterized=len(rows) > MANY_POINTS
+            *points.T, s=16, color=colour[oracle], alpha=0.75, lw=0, label=oracle, rasterized=len(rows) > MANY_POINTS
         )
     x, y = np.asarray([(cost_of(row, cost), row["score"]) for row in rows], float).T
     front = pareto_front(x, y, objective)
@@ -180,6 +190,8 @@ def score_by_cost(trials: Iterable[Row], objective: Objective = SCORE, cost: str
     log_if_wide(axes.set_xscale, x)
     if axes.get_xscale() == "log":
         plain_numbers(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.set_xlabel(metric_title(cost))
     axes.set_ylabel(objective.label)
     axes.legend(loc="best")

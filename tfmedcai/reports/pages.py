@@ -13,6 +13,7 @@ from tfmedcai.reports.confusion import confusion_table
 from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures, Preformatted, Report, Section, Stack
 from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, relaxed_courses, scored
 
+TENSORBOARD = "http://localhost:6006/"  # where it answers, unless it is told another port
 MOST_METRICS = 6  # training curves shown; loss first, then in the order recorded
 
 
@@ -92,9 +93,8 @@ def _summary(data: RunData) -> list[Part]:
     sentences.append(summary.compare_networks(data.evaluations, data.hand_made))
     parts += [Paragraph(text) for text in sentences if text]
     if data.tensorboard:
-        parts.append(
-            Paragraph("TensorBoard shows the courses of trials and trainings, and pictures:", data.tensorboard)
-        )
+        text = "TensorBoard shows the courses of trials and trainings, and pictures:"
+        parts.append(Paragraph(text, data.tensorboard, TENSORBOARD))
     return parts
 
 

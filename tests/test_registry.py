@@ -24,5 +24,5 @@ def test_a_name_stands_for_one_thing():
         registry.register("oracles", "mine", print)
     with pytest.raises(ValueError, match="`snap` is the name of one of the spaces already"):
         registry.register("spaces", "snap", len)
-    with pytest.raises(ValueError, match="`kind` must be one of tasks, .* Received 'space'"):
+    with pytest.raises(ValueError, match=r"`kind` must be one of tasks, .* Received 'space'"):
         registry.register("space", "mine", len)

@@ -20,6 +20,9 @@ class ReportOptions:
 def report(options: ReportOptions) -> Path:
     """Writes the report and says where it lies.
 
+    Returns:
+        The report's file.
+
     Raises:
         ValueError: if the folder is no run or a file of it is damaged.
     """

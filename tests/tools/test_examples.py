@@ -1,5 +1,6 @@
 """Every example runs as it is, on its smallest setting, and the space and the oracle in them keep their contracts."""
 
+import ast
 import csv
 import importlib
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from tests.conformance import check_search_space
 from tests.conformance_oracle import check_oracle
 from tfmedcai import registry
+from tfmedcai.models.snapnet import snapnet
+from tfmedcai.search_spaces.snap import Snap
 
 EXAMPLES = Path(__file__).parents[2] / "tools" / "examples"
 
@@ -46,7 +49,7 @@ def test_an_oracle_of_ones_own(example, tmp_path, capsys, monkeypatch):
 
 def test_a_task_of_ones_own(example, tmp_path, capsys, monkeypatch):
     module = example("new_task")
-    monkeypatch.setattr(module, "PARTS", {"training": (0, 4), "held_back": (1000, 2), "evaluation": (2000, 2)})
+    monkeypatch.setattr(module, "IMAGES", 12)
     example("new_space")
     module.main(["--trials", "1", "--epochs", "1", "--space", "stack", "--output", str(tmp_path)])
     assert "accuracy" in capsys.readouterr().out
@@ -94,15 +97,18 @@ def test_a_search_on_ray(tmp_path):
     assert printed.count("trial ") == 2
 
 
-def test_a_keras_application_needs_no_tfmedcai(tmp_path):
-    from tfmedcai.models.snapnet import snapnet
-    from tfmedcai.search_spaces.snap import Snap
-
+def test_a_keras_application_needs_no_tfmedcai(example, tmp_path, capsys):
     network = snapnet(Snap.parse("conv3x3 branch dw3x3 merge"), filters=4, blocks=(1, 1))
     network.save(tmp_path / "model.keras")
-    printed = run_example("keras_application.py", tmp_path / "model.keras", "--output", tmp_path / "classifier.keras")
-    assert "saved and loaded: True" in printed
-    assert "tfmedcai was imported: False" in printed
+    module = example("keras_application")
+    module.main([str(tmp_path / "model.keras"), "--output", str(tmp_path / "classifier.keras")])
+    assert "saved and loaded: True" in capsys.readouterr().out
+    imported = {getattr(node, "module", None) or node.names[0].name for node in imports_of(Path(module.__file__))}
+    assert imported == {"argparse", "sys", "pathlib", "keras", "numpy"}
+
+
+def imports_of(path: Path) -> list[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, (ast.Import, ast.ImportFrom))]
 
 
 def run_example(name: str, *arguments: object) -> str:

@@ -35,7 +35,13 @@ def write_run_report(run: Run, settings: Settings) -> None:
 
 
 def write_progress(run: Run, settings: Settings, trials: Any) -> None:
-    """Draws the best score so far over the scored architectures."""
+    """Draws the best score so far over the scored architectures.
+
+    Args:
+        run: gets the picture.
+        settings: name the task.
+        trials: rows of the journal.
+    """
     figure = progress(trials, load("tasks", settings.task).objective)
     write_whole(run.progress, lambda path: figure.savefig(path, dpi=120))
 

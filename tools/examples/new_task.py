@@ -28,8 +28,9 @@ from tfmedcai.train import TrainOptions, train
 
 INSTRUMENTS = ("screw", "guide_wire", "drill")
 SIZE_PX = 64
-# First simulated patient of each part, so that no patient is in two of them, and images of each instrument.
-PARTS = {"training": (0, 60), "held_back": (1000, 20), "evaluation": (2000, 20)}
+IMAGES = 100  # of each instrument
+# Numbers of the first and (not included) the last simulated patient: nobody is in two parts.
+PARTS = {"training": (0, 60), "held_back": (60, 80), "evaluation": (80, 100)}
 
 
 class InstrumentTask(Task):
@@ -41,16 +42,14 @@ class InstrumentTask(Task):
     @cached_property
     def parts_of_data(self) -> dict[str, Arrays]:
         """Images `(n, 64, 64, 1)` in [0, 1] and one-hot instruments `(n, 3)`."""
-        return {name: self._simulated(first, count) for name, (first, count) in PARTS.items()}
-
-    def _simulated(self, first: int, count: int) -> Arrays:
-        images = []
-        for instrument in INSTRUMENTS:
-            size = (SIZE_PX, SIZE_PX)
-            scene = XRayScene(instrument, size, pixel_mm=0.5, subjects=(first, first + 1000), domain_randomisation=0.0)
-            images += [sample["image"] for sample in dataset(scene, count, self.settings.seed)]
-        classes = np.repeat(np.eye(len(INSTRUMENTS), dtype=np.float32), count, axis=0)
-        return Arrays(np.stack(images)[..., np.newaxis], classes)
+        found = {name: ([], []) for name in PARTS}
+        for row, instrument in zip(np.eye(len(INSTRUMENTS), dtype=np.float32), INSTRUMENTS, strict=True):
+            scene = XRayScene(instrument, (SIZE_PX, SIZE_PX), pixel_mm=0.5, domain_randomisation=0.0)
+            for sample in dataset(scene, IMAGES, self.settings.seed).as_numpy_iterator():
+                part = next(name for name, (first, end) in PARTS.items() if first <= sample["subject"] < end)
+                found[part][0].append(sample["image"][..., np.newaxis])
+                found[part][1].append(row)
+        return {name: Arrays(np.stack(images), np.stack(rows)) for name, (images, rows) in found.items()}
 
     def prepare(self) -> None:
         """Makes the data, before the first trial."""
@@ -58,7 +57,7 @@ class InstrumentTask(Task):
 
     def describe(self) -> dict[str, Any]:
         """Says in `--dry_run` what the data are."""
-        return {"images": {name: len(INSTRUMENTS) * count for name, (_, count) in PARTS.items()}}
+        return {"images": f"{IMAGES} of each of {', '.join(INSTRUMENTS)}", "patients": PARTS}
 
     def network(self, candidate, *, search=False):
         """Builds any network of any space, with a logit for each instrument."""

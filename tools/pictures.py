@@ -1,4 +1,4 @@
-"""Trains each system on simulated data with the shipped commands and draws the median case, as the README shows it."""
+"""Draws the README's pictures: the frames, and of each system, trained with the shipped commands, the median case."""
 
 import argparse
 from dataclasses import dataclass, field
@@ -13,6 +13,8 @@ from tfmedcai.search.__main__ import SearchOptions, search
 from tfmedcai.train import TrainOptions, train
 
 ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "tools" / "pictures"
+FRAMES = "c_arm"
 MEDIAN = 1  # of the best, the median and the worst case
 WIDTH_PX = 900
 
@@ -38,7 +40,9 @@ SYSTEMS = {
     "mb_nas": Shown("mixed_block_small.toml", changes={"search": {"trials": 6}}),
     "csl": Shown("csl_small.toml", "csl"),
     "prost": Shown(
-        "prost_small.toml", "prost", {"registration": {"magnitudes": (20.0,), "evaluation_cases": 5, "beside": ()}}
+        "prost_small.toml",
+        "prost",
+        {"registration": {"magnitudes": (20.0,), "evaluation_cases": 5, "beside": ()}, "training": {"epochs": 8}},
     ),
 }
 
@@ -69,20 +73,32 @@ def draw(name: str, runs: Path) -> Path:
     evaluate(EvaluateOptions(settings=settings, run=run.folder))
     with np.load(run.best(settings.seed).cases) as cases:
         figure = make_task(settings).case_pictures(cases)[MEDIAN].figure
-    path = ROOT / "tools" / "pictures" / f"{name}.webp"
+    path = PICTURES / f"{name}.webp"
     dpi = WIDTH_PX / figure.get_size_inches()[0]
     write_whole(path, lambda place: figure.savefig(place, format="webp", dpi=dpi, pil_kwargs={"quality": 80}))
+    return path
+
+
+def draw_frames() -> Path:
+    """Draws the frames of C-arm, volume and image, `tools/pictures/c_arm.png`; returns the picture."""
+    from tfmedcai.reports.c_arm_figure import c_arm_figure
+
+    figure, path = c_arm_figure(), PICTURES / "c_arm.png"
+    write_whole(path, lambda place: figure.savefig(place, format="png"))
     return path
 
 
 def main() -> None:
     """Draws what is asked for, all by default."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[[], *SYSTEMS], default=list(SYSTEMS), metavar="NAME")
+    names = (FRAMES, *SYSTEMS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(names)}; all by default")
     parser.add_argument("--output", type=Path, default=ROOT / "build" / "pictures", help="folder of run folders")
     given = parser.parse_args()
-    for name in given.names:
-        print(draw(name, given.output))
+    if unknown := set(given.names) - set(names):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    for name in given.names or names:
+        print(draw_frames() if name == FRAMES else draw(name, given.output))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ class ReportOptions:
 def report(options: ReportOptions) -> Path:
     """Writes the report and says where it lies.
 
+    Returns:
+        The report's file.
+
     Raises:
         ValueError: if a folder is no run, is named twice, or a file of it is damaged.
     """

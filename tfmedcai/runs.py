@@ -52,7 +52,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file.
+    """Returns what a JSON file holds.
 
     Raises:
         ValueError: if it is missing or not JSON.
@@ -215,6 +215,9 @@ def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bo
         resume: go on with an existing run.
         fresh: delete an existing run and start anew.
 
+    Returns:
+        The run; its settings and environment are written.
+
     Raises:
         ValueError: if the run has trials and neither `resume` nor `fresh` was asked, if its settings were changed
             since, or if the folder cannot be written to.
@@ -245,6 +248,9 @@ def comparison_beside(run: Run) -> Path:
 
 def open_run(folder: Path) -> tuple[Run, Settings]:
     """Opens an existing run folder.
+
+    Returns:
+        The run and its settings.
 
     Raises:
         ValueError: if it is no run folder or its settings are not valid.

@@ -62,6 +62,7 @@ class Scored:
     seconds: float
 
     def __call__(self, architecture: Any, epochs: int) -> dict[str, float]:
+        """Returns the score."""
         return score(self.folder, self.seconds, architecture, epochs)
 
 

@@ -202,6 +202,9 @@ def read_settings(path: Path) -> Settings:
     Args:
         path: a TOML file.
 
+    Returns:
+        The settings.
+
     Raises:
         ValueError: if the file is missing, is not TOML, has an unknown key or a value out of range; the message
             names the file, the key, what was expected and what came.

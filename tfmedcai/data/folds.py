@@ -181,6 +181,9 @@ class PatientFolds:
             path: a file.
             patients: case -> patient, of the data set that is at hand.
 
+        Returns:
+            The folds as they were written.
+
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if it is damaged, if a patient is in training and validation of a fold, or if the folds were

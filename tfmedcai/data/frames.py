@@ -119,7 +119,7 @@ def read_frames(frames: Iterable[Frame]) -> Iterator[tuple[Frame, np.ndarray]]:
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """Lists the pictures in a folder by name.
+    """Returns the pictures in a folder, by name.
 
     Raises:
         FileNotFoundError: if the folder is missing.

@@ -83,6 +83,9 @@ class KeypointAugmentation:
 
         Args:
             seed: `(2,)` int; the same seed draws the same.
+
+        Returns:
+            The parameters, for `apply`.
         """
         unit = tf.random.stateless_uniform((9,), tf.cast(tf.convert_to_tensor(seed), tf.int32), alg="philox")
         return Draws(

@@ -58,7 +58,7 @@ class Radiograph:
             raise ValueError(f"{self.name}: the mask must have the size {size}. Received {self.mask.shape}.")
 
     def cropped(self, border_px: int) -> Radiograph:
-        """Cuts the same number of px off all four sides.
+        """Returns the image without the same number of px on all four sides.
 
         Raises:
             ValueError: if the number is negative, or nothing remains.

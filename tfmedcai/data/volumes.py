@@ -62,7 +62,7 @@ class Volume:
         return str(self.path) if self.path else "a volume in memory"
 
     def holding(self, array: np.ndarray) -> Volume:
-        """Returns another array on the same grid.
+        """Returns another array `(x, y, z, ...)` on the same grid.
 
         Raises:
             ValueError: if its first three axes are not as long.

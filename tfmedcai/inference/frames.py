@@ -60,6 +60,9 @@ def moved_points(points: tf.Tensor, source: tf.Tensor, target: tf.Tensor) -> tf.
         source: `(2,)` height and width of the raster they are on.
         target: `(2,)` height and width of the other.
 
+    Returns:
+        `(..., 2)` float32, x and y in px of the other raster.
+
     >>> moved_points(tf.constant([[0.0, 0.0]]), tf.constant([4, 4]), tf.constant([2, 8])).numpy().tolist()
     [[0.5, -0.25]]
     """

@@ -25,12 +25,15 @@ def normalised_convolution(x: Tensor, filters: int, size: int, name: str, **opti
         size: edge of the kernel in px.
         name: name of the convolution.
         options: of `keras.layers.Conv2D`.
+
+    Returns:
+        `(batch, *spatial, filters)`.
     """
     return normalisation(spatial_convolution(x, filters, size, name, **options), f"{name}_bn")
 
 
 def activated_convolution(x: Tensor, filters: int, size: int, name: str) -> Tensor:
-    """Applies Conv - BN - ReLU, stride 1, padding "same"; see `normalised_convolution`."""
+    """Applies Conv - BN - ReLU, stride 1, padding "same"; arguments and result as of `normalised_convolution`."""
     return layers.ReLU(name=f"{name}_relu")(normalised_convolution(x, filters, size, name))
 
 

@@ -100,7 +100,16 @@ class _Jobs(NamedTuple):
 
 
 def blocked(values: tf.Tensor, block: int, filler: tf.Tensor | float = 0.0) -> tf.Tensor:
-    """Cuts values of rays `(..., rays)` into blocks `(..., blocks, rays of one)`, the last filled up."""
+    """Cuts values of rays into blocks.
+
+    Args:
+        values: `(..., rays)`.
+        block: most rays of a block.
+        filler: value that the last block is filled up with.
+
+    Returns:
+        `(..., blocks, rays of one)`.
+    """
     rays, kept = values.shape[-1], [[0, 0]] * (values.shape.rank - 1)
     width = min(block, rays)
     count = -(-rays // width)

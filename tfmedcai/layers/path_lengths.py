@@ -38,12 +38,12 @@ class Visit(NamedTuple):
 
 
 def image_of(beam: Beam, row: tf.Tensor) -> tf.Tensor:
-    """Sums voxels times lengths along each ray; see `ray_sums.image_of`."""
+    """Sums voxels times lengths along each ray; arguments and result as of `ray_sums.image_of`."""
     return _walked(beam, beam.nothing(), lambda image, at: image + tf.gather(row, at.place) * at.length)[tf.newaxis]
 
 
 def sums_of(beam: Beam, row: tf.Tensor) -> tf.Tensor:
-    """Returns the image, P and Q; see `ray_sums.sums_of`."""
+    """Returns the image, P and Q; arguments and result as of `ray_sums.sums_of`."""
 
     def add(sums: list[tf.Tensor], at: Visit) -> list[tf.Tensor]:
         value = tf.gather(row, at.place)
@@ -56,7 +56,7 @@ def sums_of(beam: Beam, row: tf.Tensor) -> tf.Tensor:
 
 
 def second_of(beam: Beam, row: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Returns how P and Q, times weights, change with the places; see `ray_sums.second_of`."""
+    """Returns how P and Q, times weights, change with the places; arguments as of `ray_sums.second_of`."""
     sums, lines = sums_of(beam, row), tf.cast(_slanted(beam.lines), beam.dtype)
     of_p, of_q = weights[:3], weights[3:]
     p, q = sums[1:4], sums[4:]
@@ -64,7 +64,7 @@ def second_of(beam: Beam, row: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
 
 def spread_of(beam: Beam, row: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """Adds the transpose of the image, or of P and Q, to a row; see `ray_sums.spread_of`."""
+    """Adds the transpose of the image, or of P and Q, to a row; arguments as of `ray_sums.spread_of`."""
     of_rays = tf.unstack(weights)
 
     def add(row: tf.Tensor, at: Visit) -> tf.Tensor:

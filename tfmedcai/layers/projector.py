@@ -97,7 +97,14 @@ class ProjectiveSpatialTransformer(keras.layers.Layer):
         self.block, self.differentiable, self.method = block, differentiable, method
 
     def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Projects."""
+        """Projects.
+
+        Returns:
+            `(batch, height, width, channels)`, or `(batch, views, height, width, channels)` where poses are of views.
+
+        Raises:
+            ValueError: if the size of the volumes is open.
+        """
         volumes, poses = inputs
         place = tf.float64 if self.variable_dtype == "float64" else tf.float32
         volumes, poses = tf.cast(volumes, place), tf.cast(poses, place)

@@ -60,7 +60,7 @@ class Grid(NamedTuple):
         return tf.pad(tf.reshape(tf.pad(volume, [[1, 1]] * 3), [-1]), [[0, self.length - self.nowhere]])
 
     def volume(self, row: tf.Tensor) -> tf.Tensor:
-        """Takes the volume out of a row; the transpose of `row`."""
+        """Takes the volume `(depth, height, width)` out of a row `(voxels,)`; the transpose of `row`."""
         padded = tf.reshape(row[: self.nowhere], [size + 2 for size in self.shape])
         return padded[1:-1, 1:-1, 1:-1]
 
@@ -125,7 +125,7 @@ class Beam(NamedTuple):
         return self.grid.cells([line * distances + origin for line, origin in pairs], self.dtype)
 
     def weighing(self, turn: tf.Tensor) -> tf.Tensor:
-        """Returns the distances of one turn in the type of the values."""
+        """Returns the distances of one turn `()` in the type of the values, `(together, 1)`."""
         return tf.cast(self.distances(turn), self.dtype)
 
     def nothing(self) -> tf.Tensor:
@@ -234,6 +234,9 @@ def _gathered(beam: Beam, row: tf.Tensor, count: int, terms: Callable[..., Seque
         row: the volume.
         count: number of terms.
         terms: of the values and the second slopes (see `_interpolated`) and the distance `(together, 1)`.
+
+    Returns:
+        `(count, rays)`.
     """
 
     def look(cells: Sequence[tf.Tensor]) -> list[tf.Tensor]:

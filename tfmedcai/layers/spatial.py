@@ -37,12 +37,12 @@ def spatial_convolution(x: Tensor, filters: int, size: int, name: str, **options
 
 
 def halved(x: Tensor, name: str) -> Tensor:
-    """Halves the resolution by max pooling."""
+    """Halves the resolution of `(batch, *spatial, channels)` by max pooling."""
     return POOLING[len(x.shape)](2, name=name)(x)
 
 
 def doubled(x: Tensor, name: str) -> Tensor:
-    """Doubles the resolution by repeating every value."""
+    """Doubles the resolution of `(batch, *spatial, channels)` by repeating every value."""
     return UPSAMPLING[len(x.shape)](2, name=name)(x)
 
 
@@ -53,6 +53,9 @@ def enlarged(x: Tensor, factor: int, name: str) -> Tensor:
         x: `(batch, *spatial, channels)`.
         factor: 1 returns `x` itself.
         name: name of the layer.
+
+    Returns:
+        `(batch, *spatial times factor, channels)`.
     """
     if factor == 1:
         return x
@@ -68,6 +71,9 @@ def padded(x: Tensor, multiple: int, name: str = "pad") -> Tensor:
             open, a `PadToMultiple` looks at each batch.
         multiple: what every size shall be a multiple of, in px.
         name: name of the layer.
+
+    Returns:
+        `(batch, *spatial, channels)` with sizes that are multiples.
     """
     sizes = x.shape[1:-1]
     if None in sizes:
@@ -84,6 +90,9 @@ def cropped(x: Tensor, image: Tensor, canvas: Tensor, name: str = "crop") -> Ten
         image: the image before padding.
         canvas: what `padded` made of it.
         name: name of the layer.
+
+    Returns:
+        `(batch, *spatial, channels)` with the sizes of the image.
     """
     if canvas is image:
         return x

@@ -93,6 +93,9 @@ def summed_skip(x: Tensor, source: Tensor, name: str) -> Tensor:
         x: `(batch, height, width, channels)`.
         source: `(batch, height, width, any)`.
         name: what the names of the layers begin with.
+
+    Returns:
+        The sum, of the shape of `x`.
     """
     return layers.Add(name=f"{name}_add")([x, spatial_convolution(source, x.shape[-1], 1, name)])
 

@@ -92,7 +92,11 @@ class SegmentationAndHeatmaps(keras.losses.Loss):
         self.cross_entropy = CrossEntropy(over_batch=False)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Returns `(batch,)` float32."""
+        """Returns `(batch,)` float32.
+
+        Raises:
+            ValueError: if the numbers of channels do not fit.
+        """
         if y_true.shape[-1] != 1 + self.landmarks or y_pred.shape[-1] < self.landmarks:
             raise ValueError(
                 f"`y_true` must have 1 + {self.landmarks} channels and `y_pred` the same heatmaps at its end. "

@@ -194,7 +194,7 @@ def _patch_correlation(a: tf.Tensor, b: tf.Tensor, side: int) -> tf.Tensor:
 
 
 def _patch_means(image: tf.Tensor, side: int) -> tf.Tensor:
-    """Averages all patches inside images (rows, columns, batch), first down, then across.
+    """Returns the means of all patches inside images (rows, columns, batch), first down, then across.
 
     Differences of cumulative sums would cost less, and lose the digits of small values that lie beside large ones.
     """

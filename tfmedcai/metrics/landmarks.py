@@ -132,6 +132,9 @@ def presence(predicted: ArrayLike, true: ArrayLike, annotated: ArrayLike | None 
         true: the same; NaN for one that is not there.
         annotated: `(frames, landmarks)` bool, False where nobody looked; None for everywhere.
 
+    Returns:
+        Which part of the landmarks found is there, and which part of those that are there was found.
+
     >>> presence([[[1.0, 1.0], [2.0, 2.0]]], [[[9.0, 9.0], [np.nan, np.nan]]])
     Presence(precision=0.5, recall=1.0)
     """

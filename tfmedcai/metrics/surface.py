@@ -212,6 +212,9 @@ def _distances(points: np.ndarray, surface: np.ndarray, elements: np.ndarray, sp
         surface: bool, the box.
         elements: `(m,)` int, flat indices of the surface.
         spacing: mm.
+
+    Returns:
+        `(n,)` float64, mm; inf where there is no surface.
     """
     if not len(points) or not len(elements):
         return np.full(len(points), np.inf)

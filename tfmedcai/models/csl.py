@@ -40,6 +40,9 @@ def csl(*, skips: bool = True, name: str = "csl", **options: Any) -> keras.Model
         name: of the model.
         options: of `csl_net`.
 
+    Returns:
+        Functional model, as of `csl_net`.
+
     Reference:
         Laina, Rieke et al., Concurrent segmentation and localization, MICCAI 2017.
 

@@ -66,7 +66,7 @@ def factorised_reduction(x: Tensor, filters: int, normalise: Normalise, name: st
 
 
 def max_pool(x: Tensor, stride: int, name: str) -> Tensor:
-    """Applies max pooling 3x3."""
+    """Applies max pooling 3x3; arguments and result as of `separable`."""
     if stride == 1:
         return layers.MaxPooling2D(3, 1, padding="same", name=name)(x)
     # TensorFlow pads even sizes at the end only, which would centre the windows on odd pixels. Copies of the rows and
@@ -80,13 +80,24 @@ def max_pool(x: Tensor, stride: int, name: str) -> Tensor:
 
 
 def average_pool(x: Tensor, stride: int, name: str) -> Tensor:
-    """Applies average pooling 3x3; pixels outside the map do not count."""
+    """Applies average pooling 3x3; pixels outside the map do not count; arguments as of `separable`."""
     x = layers.AveragePooling2D(3, 1, padding="same", name=name)(x)
     return x if stride == 1 else even_pixels(x, f"{name}_even")
 
 
 def depthwise(x: Tensor, size: int, stride: int, name: str, start: Start = "glorot_uniform") -> Tensor:
-    """Applies a depthwise convolution, with stride 2 centred on even pixels; `start` initialises its kernels."""
+    """Applies a depthwise convolution, with stride 2 centred on even pixels.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        size: edge of the kernel in px, odd.
+        stride: 1 or 2.
+        name: name of the layer.
+        start: initialises the kernels.
+
+    Returns:
+        `(batch, height, width, channels)`, both sizes divided by the stride and rounded up.
+    """
     padding = "same" if stride == 1 else "valid"
     if stride == 2:
         x = layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
@@ -95,7 +106,7 @@ def depthwise(x: Tensor, size: int, stride: int, name: str, start: Start = "glor
 
 
 def dilated_depthwise(x: Tensor, size: int, stride: int, name: str, start: Start = "glorot_uniform") -> Tensor:
-    """Applies a depthwise convolution of dilation 2, with stride 2 centred on even pixels."""
+    """Applies a depthwise convolution of dilation 2; arguments and result as of `depthwise`."""
     if stride == 2:
         # With stride and dilation 2 it reads even pixels only, on which it is a common convolution.
         return depthwise(even_pixels(x, f"{name}_even"), size, 1, name, start)
@@ -104,12 +115,20 @@ def dilated_depthwise(x: Tensor, size: int, stride: int, name: str, start: Start
 
 
 def even_pixels(x: Tensor, name: str) -> Tensor:
-    """Returns every second row and column, the first ones included."""
+    """Returns every second row and column of `(batch, height, width, channels)`, the first ones included."""
     return layers.AveragePooling2D(1, 2, name=name)(x)
 
 
 def odd_pixels(x: Tensor, name: str) -> Tensor:
-    """Moves odd rows and columns to even places, where a stride of 2 reads them; behind odd sizes comes a zero."""
+    """Moves odd rows and columns to even places, where a stride of 2 reads them; behind odd sizes comes a zero.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        name: what the names of the layers begin with.
+
+    Returns:
+        `(batch, height, width, channels)` of even sizes.
+    """
     odd_sizes = (x.shape[1] % 2, x.shape[2] % 2)
     x = layers.Cropping2D([(1, 0), (1, 0)], name=f"{name}_crop")(x)
     if any(odd_sizes):

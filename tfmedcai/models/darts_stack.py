@@ -64,6 +64,9 @@ def head(image: Tensor, maps: Tensor, outputs: int, *, per_pixel: bool) -> Tenso
         outputs: number of values.
         per_pixel: answer at every pixel.
 
+    Returns:
+        `(batch, outputs)`, or `(batch, height, width, outputs)` where `per_pixel`.
+
     Raises:
         ValueError: if `outputs` is not positive.
     """

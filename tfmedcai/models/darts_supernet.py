@@ -57,7 +57,7 @@ def darts_supernet(
 
 
 def standardised(x: Tensor, name: str) -> Tensor:
-    """Normalises without learnt scale and offset, which the weight of an operation would compete with."""
+    """Normalises `(batch, ..., channels)` without learnt scale and offset, which mixing weights would compete with."""
     return Standardisation(name=name)(x)
 
 

@@ -60,6 +60,9 @@ def bottleneck(x: Tensor, filters: int, name: str, stride: int = 1, project: boo
         name: what the names of the layers begin with.
         stride: of the first convolution, and of the projection.
         project: whether a 1x1 convolution brings the input to the size of the result.
+
+    Returns:
+        `(batch, height / stride, width / stride, 4 * filters)`.
     """
     shortcut = x
     if project:

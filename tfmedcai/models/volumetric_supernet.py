@@ -76,7 +76,18 @@ def volumetric_mix(
 ) -> keras.Model:
     """Builds the baseline whose cells are the mean of their three forms, in training and afterwards.
 
-    Args, Returns and Raises are those of `volumetric_net`, without the code.
+    Args:
+        input_shape: (x, y, z, channels) of a patch in voxels.
+        outputs: number of logits of a voxel.
+        per_pixel: whether every voxel gets its logits, or the patch one vector.
+        filters: channels of the stem; the paper has 64.
+        recompute: compute the cells again in the backward pass instead of keeping their maps.
+
+    Returns:
+        Functional model `(batch, x, y, z, channels)` -> `(batch, x, y, z, outputs)`, or `(batch, outputs)`.
+
+    Raises:
+        ValueError: if a size is not possible, as in `volumetric_net`.
 
     Reference:
         V-NAS, section 4.2, "Mix".

@@ -8,7 +8,7 @@ from tfmedcai.registry import did_you_mean
 
 
 def names() -> list[str]:
-    """Lists the presets.
+    """Returns the names of the presets, sorted.
 
     >>> "snapnet_a" in names()
     True

@@ -40,7 +40,7 @@ _HALO = [withStroke(linewidth=2.5, foreground="white")]
 
 @styled
 def c_arm_figure() -> Figure:
-    """Draws the frames: a C-arm in pose zero, its image, and the same C-arm in another pose.
+    """Returns a figure of the frames: a C-arm in pose zero, its image, and the same C-arm in another pose.
 
     >>> len(c_arm_figure().axes)
     3

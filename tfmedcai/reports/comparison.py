@@ -91,6 +91,9 @@ def comparison_lines(values: Values) -> list[str]:
 
     Args:
         values: see `paired`.
+
+    Returns:
+        Lines without line ends.
     """
     lines = []
     for metric, test in rank_tests(values).items():

@@ -134,7 +134,7 @@ class Report:
 
 
 def cell_text(cell: Cell, digits: str = "") -> str:
-    """Writes one cell.
+    """Returns a cell as text: a few digits of a number, `-` for what is not there.
 
     >>> cell_text(2.71828), cell_text(51000), cell_text(None), cell_text(0.5, ".2f")
     ('2.718', '51,000', '-', '0.50')

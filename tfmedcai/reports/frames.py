@@ -68,6 +68,9 @@ def frame_figure(case: Mapping[str, np.ndarray], title: str) -> Figure:
     Args:
         case: "image", "predicted", "true" and, where there is one, "mask", as `marked` takes them.
         title: one line above the picture.
+
+    Returns:
+        The figure.
     """
     figure, axes = empty_axes(4.8, 4.0)
     axes.imshow(marked(case["image"], case["predicted"], case.get("mask"), case["true"]))

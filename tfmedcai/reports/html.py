@@ -70,7 +70,7 @@ def render(report: Report) -> str:
 
 
 def anchor(title: str) -> str:
-    """Turns a heading into the name of a place in the page.
+    """Returns a heading as the name of a place in the page.
 
     >>> anchor("Best block (SNAP)")
     'best-block-snap'

@@ -173,7 +173,7 @@ def _scale_bar(axes: Axes, poses: dict[str, np.ndarray | None], box: tuple[float
 
 
 def bar_length(extent_mm: float) -> float:
-    """Chooses a round length in mm, at most 30 % of the extent of the picture.
+    """Returns a round length in mm, at most 30 % of the extent of the picture.
 
     >>> bar_length(14.0), bar_length(100.0)
     (2.0, 20.0)

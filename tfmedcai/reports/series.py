@@ -75,7 +75,7 @@ def finite(value: Any) -> TypeGuard[float]:
 
 
 def by_seed(rows: Iterable[Row]) -> dict[str, dict[int, list[Row]]]:
-    """Sorts rows of trials or rounds by oracle, then by seed.
+    """Returns rows of trials or rounds by oracle, then by seed.
 
     >>> by_seed([{"oracle": "random", "seed": 1}])
     {'random': {1: [{'oracle': 'random', 'seed': 1}]}}

@@ -53,7 +53,7 @@ def styled(make: Callable) -> Callable:
 
 
 def empty_axes(width: float = 5.4, height: float = 3.5) -> tuple[Figure, Axes]:
-    """Makes a figure of one axes, in inches, apart from pyplot's global state.
+    """Returns a figure, sized in inches, apart from pyplot's global state, and its only axes.
 
     >>> figure, axes = empty_axes()
     >>> axes.figure is figure
@@ -64,7 +64,7 @@ def empty_axes(width: float = 5.4, height: float = 3.5) -> tuple[Figure, Axes]:
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """Gives each name a colour, in order; random search is grey.
+    """Returns a colour for each name, in order; random search is grey.
 
     >>> colours(["latent", "random"])
     {'latent': '#0a7fc4', 'random': '#7d8590'}
@@ -80,7 +80,7 @@ def say(axes: Axes, text: str) -> None:
 
 
 def log_if_wide(set_scale: Callable[[str], None], values: np.ndarray) -> None:
-    """Makes an axis logarithmic if the values on it are positive and span much."""
+    """Makes an axis logarithmic if the values `(n,)` on it are positive and span much."""
     if values.min() > 0 and values.max() / values.min() > LOG_FROM:
         set_scale("log")
 
@@ -93,7 +93,7 @@ def plain_numbers(axis: Axis) -> None:
 
 
 def short(value: float) -> str:
-    """Shortens a number for an axis.
+    """Returns a number as it is written on an axis.
 
     >>> short(0.02), short(51000), short(2.9e6)
     ('0.02', '51k', '2.9M')

@@ -26,7 +26,7 @@ def best_trial(trials: Iterable[Row], objective: Objective, oracle: str | None =
 
 
 def counts(trials: Iterable[Row]) -> dict[str, int]:
-    """Counts the trials by what became of them.
+    """Returns how many trials were trained, answered from the cache, or failed.
 
     >>> counts([{"state": "FAILED", "source": "trained"}, {"state": "COMPLETED", "source": "cache"}])
     {'trained': 0, 'cache': 1, 'failed': 1}
@@ -48,7 +48,7 @@ def seconds(trials: Iterable[Row], rounds: Iterable[Row] = ()) -> tuple[float, f
 
 
 def duration(total: float) -> str:
-    """Writes seconds as people say them.
+    """Returns seconds as people say them.
 
     >>> duration(12.3), duration(754), duration(8040), duration(200000)
     ('12.3 s', '12 min 34 s', '2 h 14 min', '55 h 33 min')
@@ -63,7 +63,7 @@ def duration(total: float) -> str:
 
 
 def failures(trials: Iterable[Row]) -> str:
-    """Says how many trials failed and why, the commonest reasons first; empty if none failed.
+    """Returns how many trials failed and why, the commonest reasons first; empty if none failed.
 
     >>> failures([{"state": "FAILED", "reason": "loss is NaN"}, {"state": "COMPLETED"}])
     '1 of 2 trials failed: loss is NaN (1).'

@@ -14,7 +14,7 @@ UNITS = {"mm": "mm", "deg": "deg", "px": "px", "s": "s", "ms": "ms"}
 
 
 def metric_label(metric: str) -> tuple[str, str]:
-    """Splits the name of a metric into words and unit; behind a number it is the unit of that.
+    """Returns the name of a metric as words and unit; behind a number it is the unit of that.
 
     >>> metric_label("position_error_mm"), metric_label("dice"), metric_label("within_20_px")
     (('position error', 'mm'), ('dice', ''), ('within 20 px', ''))
@@ -41,7 +41,7 @@ def metrics_of(evaluations: Iterable[Row]) -> list[str]:
 
 
 def number(value: float, unit: str = "") -> str:
-    """Writes a measured value with the digits usual for its unit.
+    """Returns a measured value with the digits usual for its unit.
 
     >>> number(0.01678, "mm"), number(0.5249, "deg"), number(float("nan"), "mm")
     ('0.017', '0.52', '-')
@@ -98,7 +98,7 @@ def extremes(statistics: Sequence[Mapping[str, float]]) -> tuple[float, float, f
 
 
 def between(values: Sequence[float], unit: str = "") -> str:
-    """Writes mean and standard deviation (n - 1) between seeds; with one seed there is no deviation.
+    """Returns mean and standard deviation (n - 1) between seeds; with one seed there is no deviation.
 
     >>> between([1.0, 2.0, 3.0], "mm"), between([1.0], "mm")
     ('2.000 ± 1.000', 'one seed')

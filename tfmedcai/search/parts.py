@@ -54,7 +54,13 @@ class PartScorer:
         return len(self._calls) + len(self._ended)
 
     def submit(self, name: str, architecture: "Architecture", epochs: int) -> None:
-        """Begins a trial of an architecture for some epochs."""
+        """Begins a trial of an architecture for some epochs.
+
+        Args:
+            name: of the trial.
+            architecture: what is scored.
+            epochs: of each of its parts.
+        """
         self._trials[name] = _Trial(architecture, epochs)
         for part in range(self.parts):
             row: Row = {"key": architecture.key, "epochs": epochs, "seed": self.seed, "part": part}

@@ -92,7 +92,16 @@ class RelaxedSearch:
 
 
 def compiled(problem: Relaxed, settings: SupernetSettings, seed: int) -> Supernet:
-    """Builds the supernet of a problem with the optimisers of the settings: SGD for the weights, Adam for the rest."""
+    """Builds the supernet of a problem with the optimisers of the settings: SGD for the weights, Adam for the rest.
+
+    Args:
+        problem: builds the network, and says its loss.
+        settings: of the search.
+        seed: of the architecture parameters.
+
+    Returns:
+        The supernet, ready to fit.
+    """
     supernet = Supernet(
         problem.build(),
         spread=settings.spread,

@@ -245,7 +245,7 @@ def second_order_gradients(
         validation_loss: loss that the architecture parameters descend.
         weights: present weights.
         architecture: present architecture parameters.
-        rate: learning rate of the step, the factor of the gradient in it.
+        rate: `()` learning rate of the step, the factor of the gradient in it.
         next_weights: makes the next weights of weights, gradients and rate.
 
     Returns:

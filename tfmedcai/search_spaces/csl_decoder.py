@@ -71,7 +71,7 @@ class CslDecoder:
 
     @classmethod
     def parse(cls, text: str) -> CslDecoder:
-        """Reads four stages and how the heatmaps are made.
+        """Returns the decoder of a text: four stages and how the heatmaps are made.
 
         Raises:
             ValueError: if the text has another form.
@@ -170,7 +170,7 @@ class CslDecoderSpace(SearchSpace[CslDecoder]):
         return [near for near in made if near != architecture]
 
     def parse(self, text: str) -> CslDecoder:
-        """Reads a decoder of this space.
+        """Returns the decoder of a text, if it is of this space.
 
         Raises:
             ValueError: if the text has another form or a value that this space does not offer.
@@ -210,7 +210,7 @@ class CslDecoderSpace(SearchSpace[CslDecoder]):
         return np.array([choices.index(values[name]) for name, choices in self.choices.items()], np.int32)
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> CslDecoder:
-        """Reads numbers of choices, each modulo the number of choices.
+        """Returns the decoder of `(sequence_length,)` numbers of choices, each modulo the number of choices.
 
         Raises:
             ValueError: if the shape is another or a token is out of range.

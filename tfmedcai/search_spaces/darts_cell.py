@@ -75,7 +75,10 @@ class DartsCellSpace(SearchSpace[Genotype]):
         return list(reversed(found.values()))
 
     def parse(self, text: str) -> Genotype:
-        """Reads `sep3(0)+skip(1) ... / ...`; raises ValueError where the text describes no genotype.
+        """Returns the genotype of `sep3(0)+skip(1) ... / ...`.
+
+        Raises:
+            ValueError: if the text describes no genotype.
 
         >>> DartsCellSpace().parse("sepp3(0)+skip(1)" + " skip(0)+skip(1)" * 3 + " /" + " skip(0)+skip(1)" * 4)
         Traceback (most recent call last):
@@ -113,7 +116,7 @@ class DartsCellSpace(SearchSpace[Genotype]):
         return np.array([e.source * len(OPERATIONS) + OPERATIONS.index(e.operation) for e in edges], np.int32)
 
     def decode(self, tokens: Sequence[int] | np.ndarray) -> Genotype:
-        """Reads tokens; any `(16,)` integers from 0 to 34 are a genotype.
+        """Returns the genotype of tokens: any `(16,)` integers from 0 to 34 are one.
 
         Raises:
             ValueError: if the shape is another or a token is out of range.

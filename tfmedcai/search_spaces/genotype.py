@@ -72,6 +72,9 @@ class Genotype:
     def parse(cls, text: str) -> Genotype:
         """Reads `sep3(0)+skip(1) ... / ...`: four nodes of the normal cell, then four of the reduction cell.
 
+        Returns:
+            The genotype.
+
         Raises:
             ValueError: if the text has another form, or an operation or source does not exist.
         """

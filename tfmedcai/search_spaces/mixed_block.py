@@ -110,7 +110,7 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
         return MixedBlock(repaired(nodes, self.limits))
 
     def count(self) -> int:
-        """Counts the architectures of this space exactly.
+        """Returns the exact number of architectures of this space.
 
         The paper states 1.14e18 for 10 nodes without saying which kernels and resolutions that takes.
 
@@ -127,6 +127,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
 
         Args:
             rng: source of randomness.
+
+        Returns:
+            An architecture.
         """
         return self._draw(rng, [kind for kinds in self.kinds for kind in kinds])
 
@@ -135,6 +138,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
 
         Args:
             rng: source of randomness.
+
+        Returns:
+            An architecture.
         """
         return self._draw(rng, self.kinds[0])
 
@@ -167,6 +173,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
 
         Args:
             architecture: an architecture of this space.
+
+        Returns:
+            Distinct architectures in a fixed order.
         """
         return self._changed_to(architecture, ((name, value) for name in self.choices for value in self.choices[name]))
 
@@ -176,6 +185,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
         Args:
             architecture: an architecture of this space.
             stage: number of the stage, from 0.
+
+        Returns:
+            Distinct names in a fixed order.
         """
         return [name for name in self.choices if _split(name)[0] in self.kinds[stage]]
 
@@ -187,6 +199,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
         Args:
             architecture: an architecture of this space.
             variable: one of `variables`.
+
+        Returns:
+            Distinct architectures in a fixed order.
         """
         return self._changed_to(architecture, ((variable, value) for value in self.choices.get(variable, ())))
 
@@ -200,6 +215,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
 
         Args:
             text: see `MixedBlock.parse`.
+
+        Returns:
+            The architecture.
 
         Raises:
             ValueError: if the text is malformed, or is an architecture of a larger space.
@@ -234,6 +252,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
 
         Args:
             hp: where to declare; its present values, repaired, make the architecture.
+
+        Returns:
+            The architecture of the present values.
         """
         values = {
             # No order but that of kernel sizes means anything to an oracle that models the score.
@@ -247,6 +268,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
 
         Args:
             architecture: an architecture of this space.
+
+        Returns:
+            A value for every declared name.
         """
         split = {name: _split(name) for name in self.choices}
         return {name: getattr(architecture.nodes[number - 1], kind) for name, (kind, number) in split.items()}
@@ -268,6 +292,9 @@ class MixedBlockSpace(SearchSpace[MixedBlock]):
 
         Args:
             tokens: `(sequence_length,)` integers from 0, below `vocabulary_size`.
+
+        Returns:
+            The architecture.
 
         Raises:
             ValueError: if the shape is another or a token is out of range.

@@ -25,7 +25,7 @@ def level_limits(nodes: int, deepest: int, full_resolution: bool) -> tuple[int, 
 
 @functools.cache
 def count_walks(level: int, limits: tuple[int, ...]) -> int:
-    """Counts the ways to go on from a level through nodes that may have levels from 0 to their limits.
+    """Returns how many ways go on from a level through nodes that may have levels from 0 to their limits.
 
     >>> count_walks(0, (5, 5))
     5

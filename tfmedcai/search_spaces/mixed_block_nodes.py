@@ -164,6 +164,9 @@ class MixedBlock:
     def parse(cls, text: str) -> MixedBlock:
         """Reads nodes separated by spaces: scaling, block and kernel, and `+` with the source of a skip.
 
+        Returns:
+            The architecture.
+
         Raises:
             ValueError: if a word has another form, or the nodes are not valid.
         """

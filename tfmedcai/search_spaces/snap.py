@@ -55,6 +55,9 @@ class Snap:
     def parse(cls, text: str) -> Snap:
         """Reads symbols separated by spaces, or `(empty)` for the program without symbols.
 
+        Returns:
+            The program.
+
         Raises:
             ValueError: if the text is blank or a symbol is unknown.
         """

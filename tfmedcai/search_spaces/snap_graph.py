@@ -72,7 +72,7 @@ def run(symbols: Iterable[str]) -> Graph:
 
 
 def underflows(symbols: Sequence[str]) -> list[int]:
-    """Lists the places (from 0) of `merge` and `switch` symbols that meet fewer than two tensors.
+    """Returns the places (from 0) of `merge` and `switch` symbols that meet fewer than two tensors.
 
     >>> underflows(["merge", "merge", "branch", "switch"])
     [1]

@@ -92,6 +92,9 @@ class SearchSpace(abc.ABC, Generic[A]):
         Args:
             architecture: an architecture of this space.
             variable: any name; one that the architecture does not have gives no options.
+
+        Returns:
+            The architectures.
         """
         return [near for near in self.neighbours(architecture) if self.changed(architecture, near) == variable]
 

@@ -76,7 +76,7 @@ class VolumetricCode:
 
     @classmethod
     def from_digits(cls, digits: Sequence[int] | np.ndarray) -> VolumetricCode:
-        """Reads 21 digits, encoder first: 0 is 2D, 1 is 3D, 2 is P3D.
+        """Returns the code of 21 digits, encoder first: 0 is 2D, 1 is 3D, 2 is P3D.
 
         Raises:
             ValueError: if there are not 21 or one is not 0, 1 or 2.
@@ -125,6 +125,9 @@ class VolumetricCode:
 
         Args:
             text: for example "[0 0 0, 0 0 0 1, 2 0 2 0 2 2, 0 0 0] [0 0 1 0 1]".
+
+        Returns:
+            The code.
 
         Raises:
             ValueError: if brackets or digits are missing or wrong.
@@ -231,6 +234,9 @@ class VolumetricSpace(SearchSpace[VolumetricCode]):
         Args:
             mixtures: "encoder" `(16, 3)` and "decoder" `(5, 3)`, the mixing weights of a supernet or their mean over
                 searches.
+
+        Returns:
+            The code.
         """
         return VolumetricCode.from_probabilities([np.concatenate([mixtures["encoder"], mixtures["decoder"]])])
 

@@ -99,6 +99,9 @@ def act(command: Command) -> None:
 def export(verb: Export) -> Path:
     """Exports the first trained network of a run, with its task's signatures, and prints where it lies.
 
+    Returns:
+        The version's folder.
+
     Raises:
         ValueError: if the run has no trained network, or the written model fails a check.
         OSError: if a file cannot be read or the folder not be written to.

@@ -34,7 +34,7 @@ class Batching:
 
 
 def read_batching(path: Path | None) -> Batching:
-    """Reads a file of batching parameters; None gives the defaults.
+    """Returns what a file of batching parameters says; None gives the defaults.
 
     Raises:
         OSError: if the file cannot be read.

@@ -105,6 +105,9 @@ class Catalog:
     def lease(self, spec: ModelSpec) -> Iterator[Servable]:
         """Lends the version that `spec` asks for: by number, by label, or else the newest; it stays loaded meanwhile.
 
+        Yields:
+            The loaded version.
+
         Raises:
             RequestError: with TensorFlow Serving's code and message.
         """
@@ -272,6 +275,9 @@ class Catalog:
         Args:
             source: the model.
             at_once: load without waiting for a second look at the files.
+
+        Returns:
+            Numbers of versions.
         """
         wanted = wanted_versions(source)
         with self._lock:

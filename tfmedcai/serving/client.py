@@ -101,6 +101,11 @@ class Client:
     def status(self, model: str, version: int | None = None, timeout: float = TIMEOUT_S) -> dict[int, str]:
         """Returns the states of a model's versions: `{2: "AVAILABLE"}`.
 
+        Args:
+            model: name of the model.
+            version: number of the version; all if None.
+            timeout: in seconds.
+
         Raises:
             RequestError: if the server has no such model or version, or cannot be reached.
         """
@@ -111,6 +116,11 @@ class Client:
 
     def metadata(self, model: str, version: int | None = None, timeout: float = TIMEOUT_S) -> dict[str, SignatureDef]:
         """Returns the signatures of a model by name, without those that cannot be asked for predictions.
+
+        Args:
+            model: name of the model.
+            version: number of the version; the newest if None.
+            timeout: in seconds.
 
         Raises:
             RequestError: if the server has no such model or version, or cannot be reached.

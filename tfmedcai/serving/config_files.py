@@ -38,6 +38,9 @@ def read(path: Path, message: str) -> Any:
         path: the file.
         message: `BatchingParameters`, `SSLConfig` or `MonitoringConfig`.
 
+    Returns:
+        The message.
+
     Raises:
         OSError: if the file cannot be read.
         ValueError: if it is no text of that message.

@@ -30,7 +30,7 @@ class Method(NamedTuple):
 
 
 def classify(servable: Servable, request: ClassificationRequest) -> ClassificationResponse:
-    """Answers a `ClassificationRequest` with one version of a model.
+    """Returns the answer of one version of a model to a `ClassificationRequest`.
 
     Raises:
         RequestError: with TensorFlow Serving's code and message.
@@ -41,7 +41,7 @@ def classify(servable: Servable, request: ClassificationRequest) -> Classificati
 
 
 def regress(servable: Servable, request: RegressionRequest) -> RegressionResponse:
-    """Answers a `RegressionRequest` with one version of a model.
+    """Returns the answer of one version of a model to a `RegressionRequest`.
 
     Raises:
         RequestError: with TensorFlow Serving's code and message.
@@ -52,7 +52,7 @@ def regress(servable: Servable, request: RegressionRequest) -> RegressionRespons
 
 
 def multi_inference(servable: Servable, request: MultiInferenceRequest) -> MultiInferenceResponse:
-    """Answers several classifications and regressions of the same examples with one run of the graph.
+    """Returns the answers to several classifications and regressions of the same examples, from one run of the graph.
 
     Raises:
         RequestError: with TensorFlow Serving's code and message.

@@ -34,7 +34,7 @@ _INTEGERS = (types_pb2.DT_UINT8, types_pb2.DT_INT8, types_pb2.DT_UINT16, types_p
 
 
 def parse(body: bytes) -> dict[str, Json]:
-    """Reads the body of a request: a JSON object; NaN and Infinity are numbers.
+    """Returns the JSON object in the body of a request; NaN and Infinity are numbers.
 
     Raises:
         RequestError: if it is no JSON or no object.
@@ -120,6 +120,9 @@ def examples_from(document: Mapping[str, Json], method: str) -> Input:
         document: the parsed body.
         method: its name, for messages.
 
+    Returns:
+        The examples as TensorFlow Serving's `Input`.
+
     Raises:
         RequestError: with TensorFlow Serving's code and message.
     """
@@ -141,7 +144,7 @@ def examples_from(document: Mapping[str, Json], method: str) -> Input:
 
 
 def pretty(value: Json, indent: int = 0) -> str:
-    """Writes JSON as TensorFlow Serving shows it in messages: an object on several lines, a list on one.
+    """Returns JSON as TensorFlow Serving shows it in messages: an object on several lines, a list on one.
 
     >>> print(pretty({"a": [1, 2.0]}))
     {

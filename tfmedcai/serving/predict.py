@@ -80,6 +80,14 @@ def run_signature(
 ) -> dict[str, np.ndarray]:
     """Runs a signature on arrays that have its names and types already; returns all outputs by name.
 
+    Args:
+        servable: the version.
+        signature: what is asked of it.
+        arrays: inputs by name.
+
+    Returns:
+        Arrays by the names of the outputs.
+
     Raises:
         RequestError: if a shape is refused or a kernel fails.
     """

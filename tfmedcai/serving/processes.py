@@ -132,6 +132,11 @@ def run_tensorflow_serving(options: ServerOptions, models: Sequence[str]) -> Non
 def sources_from(model_name: str, model_base_path: Path | None, model_config_file: Path | None) -> list[ModelSource]:
     """Returns the models that the command line names: one by its folder, or those of a file.
 
+    Args:
+        model_name: what clients call the one model.
+        model_base_path: its folder.
+        model_config_file: TensorFlow Serving's text file with several models instead.
+
     Raises:
         ValueError: if neither or both are given, or the file is wrong.
     """

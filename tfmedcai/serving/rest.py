@@ -124,6 +124,9 @@ class Rest:
             method: GET, POST, ...
             target: the path as it was sent, escapes and query included.
             body: what came with it.
+
+        Returns:
+            Status, type and body.
         """
         path = unquote(urlsplit(target).path)
         if method == "OPTIONS":

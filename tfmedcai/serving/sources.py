@@ -56,7 +56,7 @@ def versions_in(base_path: Path) -> dict[int, Path]:
 
 
 def read_config(path: Path) -> list[ModelSource]:
-    """Reads a models.config of TensorFlow Serving: text of a `ModelServerConfig` with a `model_config_list`.
+    """Returns the models in TensorFlow Serving's models.config, the text of a `ModelServerConfig`.
 
     Raises:
         OSError: if the file cannot be read.
@@ -77,6 +77,9 @@ def sources_of(config: ModelServerConfig, served: Mapping[str, ModelSource] | No
     Args:
         config: has a `model_config_list`.
         served: the models that are served now, by name.
+
+    Returns:
+        The models.
 
     Raises:
         ValueError: with TensorFlow Serving's message.

@@ -137,7 +137,16 @@ def delimited(number: int, pieces: list[Buffer]) -> list[Buffer]:
 
 
 def encode_map(number: int, tensors: Mapping[str, np.ndarray], content: bool = False) -> list[Buffer]:
-    """Writes named tensors as field `number`, a `map<string, TensorProto>`, of a message around it."""
+    """Writes named tensors as field `number`, a `map<string, TensorProto>`, of a message around it.
+
+    Args:
+        number: of the field.
+        tensors: arrays by name, as `encode` takes them.
+        content: see `encode`.
+
+    Returns:
+        Buffers whose concatenation is the field.
+    """
     pieces: list[Buffer] = []
     for name, array in tensors.items():
         pieces += delimited(number, [*delimited(1, [name.encode()]), *delimited(2, encode(array, content))])

@@ -13,6 +13,9 @@ def server_credentials(path: Path) -> grpc.ServerCredentials:
     Args:
         path: text of an `SSLConfig`: `server_key`, `server_cert`, `custom_ca` (PEM texts), `client_verify`.
 
+    Returns:
+        What gRPC's server takes.
+
     Raises:
         OSError: if the file cannot be read.
         ValueError: if it lacks a key, a certificate, or the authority that clients are checked with.
@@ -39,6 +42,9 @@ def channel_credentials(
         authority: PEM file of who signed the server's certificate; None trusts the well-known ones.
         certificate: PEM file of the client's own certificate.
         key: PEM file of its key.
+
+    Returns:
+        What gRPC's clients take.
 
     Raises:
         OSError: if a file cannot be read.

@@ -80,6 +80,9 @@ class VolumeInput:
 
         Args:
             texts: as `read_input` takes them.
+
+        Returns:
+            The volume.
         """
         values = [text.partition("=")[2].split(",")[0] for text in texts]
         found = next((value for value in values if value.endswith(VOLUMES)), None)
@@ -92,7 +95,7 @@ class VolumeInput:
         return np.array(self.sent.spacing, np.float32)
 
     def fits(self, array: np.ndarray) -> bool:
-        """Says whether an output has a value for each voxel."""
+        """Says whether an output of any shape has a value for each voxel."""
         return array.dtype.kind in "iuf" and array.shape[:3] == self.sent.array.shape[:3]
 
     def write(self, path: Path, array: np.ndarray) -> None:
@@ -127,7 +130,7 @@ def write_outputs(outputs: Mapping[str, np.ndarray], folder: Path, volume: Volum
 
 
 def to_json(array: np.ndarray) -> object:
-    """Returns nested lists of numbers, or of `{"b64": ...}` for bytes.
+    """Returns an array of any shape as nested lists of numbers, or of `{"b64": ...}` for bytes.
 
     >>> to_json(np.array([b"abc"], object))
     [{'b64': 'YWJj'}]

@@ -84,6 +84,9 @@ class DomainRandomisation:
         Args:
             seed: `(2,)` int; the same seed draws the same.
             batch: how many images.
+
+        Returns:
+            The parameters.
         """
         seed = tf.cast(tf.convert_to_tensor(seed), tf.int32)
         least, most = self.boxes

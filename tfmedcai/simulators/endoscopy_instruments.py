@@ -96,6 +96,9 @@ def new_look(draws: Draws, thick: tuple[float, float]) -> Look:
     Args:
         draws: source of randomness.
         thick: least and most width of the shaft, as a part of the height.
+
+    Returns:
+        What an instrument looks like.
     """
     dark = draws.uniform(0.08, 0.45)
     return Look(
@@ -109,7 +112,13 @@ def new_look(draws: Draws, thick: tuple[float, float]) -> Look:
 
 
 def parts_of(joints: np.ndarray, look: Look, height: int) -> list[Part]:
-    """Returns what a mask is drawn from."""
+    """Returns what a mask is drawn from.
+
+    Args:
+        joints: `(2 + tips, 2)` x and y of shaft, joint and tips, px.
+        look: widths.
+        height: of the image, px.
+    """
     shaft, joint, *tips = joints
     width = look.width * height
     return [Part(SHAFT, shaft, joint, width), *(Part(JAWS, joint, tip, look.slim * width) for tip in tips)]

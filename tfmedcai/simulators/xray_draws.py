@@ -23,7 +23,16 @@ class Draws:
         return low + (high - low) * self._generator.random()
 
     def vector(self, count: int, low: float = 0.0, high: float = 1.0) -> np.ndarray:
-        """Draws `(count,)` numbers uniformly from [low, high)."""
+        """Draws `(count,)` numbers uniformly from [low, high).
+
+        Args:
+            count: of numbers.
+            low: least number.
+            high: not reached.
+
+        Returns:
+            `(count,)` float64.
+        """
         return low + (high - low) * self._generator.random(count)
 
     def log_uniform(self, low: float, high: float) -> float:
@@ -35,7 +44,17 @@ class Draws:
         return self._generator.random() < probability
 
     def around(self, nominal: float, low: float, high: float, strength: float) -> float:
-        """Draws uniformly from [low, high) shrunk towards `nominal`: strength 0 gives `nominal`, 1 the whole range."""
+        """Draws uniformly from [low, high) shrunk towards `nominal`: strength 0 gives `nominal`, 1 the whole range.
+
+        Args:
+            nominal: what strength 0 gives.
+            low: least number at strength 1.
+            high: not reached at strength 1.
+            strength: from 0 to 1.
+
+        Returns:
+            The number.
+        """
         return nominal + strength * (self.uniform(low, high) - nominal)
 
     def angle(self) -> float:

@@ -218,7 +218,7 @@ def _pixel(image_pose: tf.Tensor) -> tf.Tensor:
 def _surroundings(
     settings: XRayScene, scene: dict, pose: tf.Tensor, image_pose: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Computes the optical depth of patient and distractors, that at the instrument, and distances to the edges.
+    """Returns the optical depth of patient and distractors, that at the instrument, and distances to the edges.
 
     What has no sharp edge, and the distances to what has, are computed on a coarse grid and enlarged.
     """

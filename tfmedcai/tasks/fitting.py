@@ -103,7 +103,7 @@ def training_batches(data: Arrays, batch_size: int, seed: int, first_epoch: int 
 def array_source(
     data: Arrays, batch_size: int, seed: int, measure: Callable[[keras.Model, int], Row] = lambda model, epoch: {}
 ) -> Source:
-    """Returns samples in memory as a source, in an order of its own for each epoch; see `training_batches`."""
+    """Returns samples in memory as a source, with an order for each epoch; arguments as of `training_batches`."""
 
     def batches(first_epoch: int) -> tf.data.Dataset:
         return training_batches(data, batch_size, seed, first_epoch)
@@ -112,7 +112,15 @@ def array_source(
 
 
 def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: Loss = "mse") -> None:
-    """Compiles a network with the optimiser and learning-rate course of the settings."""
+    """Compiles a network with the optimiser and learning-rate course of the settings.
+
+    Args:
+        model: the network.
+        fit: optimiser, learning rate and its course.
+        steps: batches in an epoch.
+        epochs: of the whole training.
+        loss: a Keras loss or its name; a list with one for each output.
+    """
     optimizer = _optimizer(fit, _learning_rate(fit, steps, epochs))
     model.compile(optimizer, loss=loss, jit_compile=choose_compiler())
     # Else Keras makes the optimiser's variables in the first step and traces that step twice.
@@ -124,6 +132,9 @@ def choose_compiler() -> bool:
 
     XLA pays on a GPU. On a CPU either takes longer than it saves: a training step gains nothing from the rewriting,
     which took half a minute to a minute for the tens of thousands of operations of a supernet.
+
+    Returns:
+        Whether to compile by XLA.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on_gpu})
@@ -229,7 +240,13 @@ def train_on(
 
 
 def mean_squared_error(model: keras.Model, data: Arrays, batch_size: int = 256) -> float:
-    """Returns the mean squared error of a network over samples."""
+    """Returns the mean squared error of a network over samples.
+
+    Args:
+        model: the network.
+        data: samples.
+        batch_size: samples that are predicted together.
+    """
     predicted = model.predict(data.inputs.astype(np.float32), batch_size=batch_size, verbose=0)
     return float(np.mean(np.square(predicted - data.targets)))
 
@@ -281,7 +298,7 @@ def without_training(model: keras.Model) -> keras.Model:
 
 
 def load_model(path: Path) -> keras.Model:
-    """Loads a trained Keras model in safe mode.
+    """Returns a trained Keras model, loaded in safe mode.
 
     Raises:
         ValueError: if the file is missing or damaged.

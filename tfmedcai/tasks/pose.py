@@ -259,7 +259,7 @@ class PoseTask(Task):
         return answer | {"image": str(path), "picture": str(picture)}
 
     def picture(self, image: np.ndarray, answer: dict[str, Any]) -> Figure:
-        """Draws what `predict` answered: red the prediction, dotted grey the start."""
+        """Draws what `predict` answered on the image `(height, width)`: red the prediction, dotted grey the start."""
         predicted, start = (_radians(np.array([answer[name]], np.float32))[0].numpy() for name in ("pose", "start"))
         title = f"angle {answer['pose'][2]:.1f} deg, tilt {answer['pose'][3]:.1f} deg"
         return overlay(image, None, predicted, start, Marks(predicted=np.array(answer["landmarks"])), title)

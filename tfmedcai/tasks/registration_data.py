@@ -54,7 +54,7 @@ def read_subjects(registration: RegistrationSettings) -> list[Anatomy]:
 
 
 def patients_of(registration: RegistrationSettings, patients: int) -> list[int]:
-    """Says which patient each subject stems from.
+    """Returns which patient each subject stems from.
 
     Of three or more, the last fifth is evaluated on alone, as many before are held back alone. Of fewer each is in all
     parts.
@@ -77,7 +77,7 @@ def patients_of(registration: RegistrationSettings, patients: int) -> list[int]:
 
 
 def _of_patients(registration: RegistrationSettings) -> list[Anatomy]:
-    """Reads CTs with labels.
+    """Returns CTs with labels.
 
     The first subject of a patient is the patient, the others are variations. Of patients who are in all parts all are.
     """

@@ -179,6 +179,9 @@ def case_in(folder: Path) -> CaseFiles:
     """Finds the files of a case in a folder: ct.nii.gz or the folder ct of a DICOM series, and xray.png, .tif, .npy or
     .dcm; and where they are there, labels.nii.gz, camera.json and start.json.
 
+    Returns:
+        The files.
+
     Raises:
         FileNotFoundError: if there is no CT or X-ray image.
     """

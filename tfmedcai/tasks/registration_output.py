@@ -134,7 +134,13 @@ def _write_trajectory(
 
 
 def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Writes a CSV file, whole or not at all."""
+    """Writes a CSV file, whole or not at all.
+
+    Args:
+        path: the file.
+        header: names of the columns.
+        rows: a value for each column.
+    """
 
     def write(temporary: Path) -> None:
         with temporary.open("w", newline="", encoding="utf-8") as file:

@@ -43,6 +43,9 @@ def similarity_stage(settings: SimilaritySettings, model: keras.Model) -> Stage:
     """Makes the stage in which a similarity is descended, the mean of all views, or the steps of a network are made.
 
     The volume is brought to the voxels that the network learned from, the images to its size, whatever their camera.
+
+    Returns:
+        The stage.
     """
 
     @tf.function(autograph=False)

@@ -72,7 +72,16 @@ class Stage(NamedTuple):
 
 
 def evolution_stage(settings: RegisterSettings, similarity: Similarity, seed: int = 0) -> Stage:
-    """Makes the stage cma_es from its settings."""
+    """Makes the stage cma_es from its settings.
+
+    Args:
+        settings: `cma_es` of them is read.
+        similarity: what is compared, and how.
+        seed: of the populations.
+
+    Returns:
+        The stage.
+    """
     table = settings.cma_es
 
     def search(problem: Problem, start: np.ndarray) -> tuple:
@@ -115,7 +124,16 @@ def descent_stage(settings: RegisterSettings, similarity: Similarity) -> Stage:
 
 
 def descended(cost: Cost, start: np.ndarray, table: SimilaritySettings) -> tuple:
-    """Descends a cost as a table of settings says, from one start; returns pose, cost, poses and costs of the way."""
+    """Descends a cost as a table of settings says, from one start.
+
+    Args:
+        cost: of poses `(n, 6)`, `(n,)`.
+        start: pose `(6,)`, rotation vector in rad, translation in mm.
+        table: rates and number of steps.
+
+    Returns:
+        Pose `(6,)`, cost `()`, poses `(steps, 6)` and costs `(steps,)` of the way.
+    """
     found = descend(cost, tf.constant(start[np.newaxis], tf.float32), **table.descent())
     made = int(found.steps[0]) + 1
     return found.pose[0], found.cost[0], found.poses[1:made, 0], found.costs[1:made, 0]

@@ -36,6 +36,9 @@ def halves(data: Arrays, copies: int, share: float, seed: int) -> tuple[Arrays, 
         share: part of the images that goes to the weights.
         seed: seed of the split.
 
+    Returns:
+        The samples of the weights, and those of the architecture.
+
     Raises:
         ValueError: if there are too few images for two parts.
     """

@@ -53,7 +53,13 @@ def write_comparison(runs: Sequence[tuple[Run, Settings]], path: Path) -> None:
 
 
 def write_progress(run: Run, settings: Settings, trials: Any) -> None:
-    """Draws the best score so far over the scored architectures."""
+    """Draws the best score so far over the scored architectures.
+
+    Args:
+        run: gets the picture.
+        settings: name the task.
+        trials: rows of the journal.
+    """
     figure = progress(trials, load("tasks", settings.task).objective)
     write_whole(run.progress, lambda path: figure.savefig(path, dpi=120))
 

@@ -157,6 +157,9 @@ class SegmentationTask(Task):
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
         """Dice, surface Dice and surface distances of the patients that the seed held out, on the grids of their files.
 
+        Returns:
+            Metrics by structure, and the cases to draw.
+
         Reference:
             MB-NAS, Table 1.
         """
@@ -237,7 +240,7 @@ class SegmentationTask(Task):
         return {"serving_default": entrance(tf.float32), "int16_image": entrance(tf.int16)}
 
     def inputs_in(self, path: Path) -> list[Path]:
-        """A folder of NIfTI files, or of folders with a file a modality, stands for each of its cases.
+        """Returns the cases of a folder of NIfTI files, or of folders with a file a modality; else the path itself.
 
         Raises:
             FileNotFoundError: if the folder has none.

@@ -42,7 +42,7 @@ class Prepared:
 
 
 def find_cases(settings: SegmentationSettings) -> list[Case]:
-    """Finds the labelled cases of a data set on disk.
+    """Returns the labelled cases of a data set on disk.
 
     Raises:
         FileNotFoundError: if folder or files are missing.
@@ -63,7 +63,7 @@ def find_cases(settings: SegmentationSettings) -> list[Case]:
 
 
 def load_cases(settings: SegmentationSettings, seed: int) -> list[Prepared]:
-    """Reads, or simulates, all cases and prepares them.
+    """Returns all cases, read or simulated, and prepared.
 
     Raises:
         ValueError: if a file is damaged or fits not; the message names it.
@@ -100,6 +100,9 @@ def prepare(case: str, patient: str, image: Volume, label: Volume | None, settin
         image: `(x, y, z, channels)` or `(x, y, z)` grey values.
         label: `(x, y, z)` labels on the same grid, or None.
         settings: spacing, window and structures.
+
+    Returns:
+        The case as the network sees it, with the grid of its file.
     """
     if image.array.ndim == 3:
         image = image.holding(image.array[..., np.newaxis])
@@ -141,6 +144,9 @@ def inner_fold(
         settings: number of folds.
         number: which fold.
         data_seed: seed of the order of the patients.
+
+    Returns:
+        The cases of training, and those of validation.
     """
     patients = patients_of(prepared)
     count = min(max(2, settings.search_folds), len(set(patients.values())))

@@ -158,7 +158,16 @@ class Task(abc.ABC):
 
     @abc.abstractmethod
     def train(self, candidate: Candidate, seed: int, keeper: Any) -> tuple[keras.Model, list[dict[str, float]]]:
-        """Trains the full-size network from scratch. Returns it with its losses."""
+        """Trains the full-size network from scratch.
+
+        Args:
+            candidate: what a search found, or the name of a network made by hand.
+            seed: seed of weights and order.
+            keeper: where the state is kept after each epoch, and who is told.
+
+        Returns:
+            The network, and a row of losses for each epoch.
+        """
 
     def fit_of(self, candidate: Candidate) -> Fit:
         """Returns how a candidate is fitted at full size: networks made by hand have a table of their own."""
@@ -221,6 +230,9 @@ def build_supernet(
         outputs: number of values to regress, or of classes.
         per_pixel: answer at every pixel instead of once.
 
+    Returns:
+        The supernet: a sample and mixing weights in, values or logits out.
+
     Raises:
         ValueError: if no supernet is registered for the space.
     """
@@ -250,6 +262,9 @@ def build_network(
         per_pixel: whether the network gives logits for every pixel instead of one vector.
         asked: what a network is told besides, where its signature has a name for it: how many of the values of a pixel
             are landmarks, say.
+
+    Returns:
+        The network, with random weights.
 
     Raises:
         ValueError: if the network cannot be built so, for example for pixels.

@@ -146,6 +146,9 @@ class TrackingTask(Task):
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
         """Errors, threshold and KBB scores of the joints; overlap of the classes, in the frames that are held out.
 
+        Returns:
+            Metrics of joints and classes, and the frames to draw.
+
         Reference:
             CSL, section 3, figure 3 and table 1.
         """

@@ -52,7 +52,7 @@ class Samples:
         return len(self.images)
 
     def chosen(self, index: np.ndarray) -> "Samples":
-        """Returns some of the frames."""
+        """Returns some of the frames; `index` is `(n,)` int or bool."""
         return Samples(*(array[index] for array in vars(self).values()))
 
     @property
@@ -62,7 +62,7 @@ class Samples:
 
 
 def find_frames(tracking: TrackingSettings) -> list[Frame]:
-    """Finds the annotated frames of a data set on disk.
+    """Returns the annotated frames of a data set on disk.
 
     Raises:
         FileNotFoundError: if folder or files are missing.
@@ -76,7 +76,7 @@ def find_frames(tracking: TrackingSettings) -> list[Frame]:
 
 
 def load_samples(tracking: TrackingSettings, seed: int) -> Samples:
-    """Reads, or simulates, all frames; those that cannot be read are left out with a warning.
+    """Returns all frames, read or simulated; those that cannot be read are left out with a warning.
 
     Raises:
         ValueError: if nothing could be read or a file fits not; the message names it.
@@ -90,6 +90,11 @@ def load_samples(tracking: TrackingSettings, seed: int) -> Samples:
 
 def split_samples(samples: Samples, tracking: TrackingSettings, seed: int) -> tuple[Samples, Samples]:
     """Returns what a seed learns from and what it is evaluated on.
+
+    Args:
+        samples: all frames.
+        tracking: says how to split.
+        seed: which sequence or surgery is left out.
 
     Raises:
         ValueError: if there is only one sequence or surgery to leave out.

@@ -244,6 +244,14 @@ class Workers(Executor):
 def answered(name: str, function: Function, arguments: tuple[Any, ...]) -> Ended:
     """Calls a function; whatever it raises is a call without an answer.
 
+    Args:
+        name: of the call.
+        function: what is called.
+        arguments: with what.
+
+    Returns:
+        How the call ended.
+
     >>> answered("a", lambda word: {"value": float(word)}, ("x",)).reason
     "ValueError: could not convert string to float: 'x'"
     """

@@ -25,6 +25,9 @@ def draw_unknown(
         draw: for example `SearchSpace.sample`.
         rng: source of randomness.
         known: keys.
+
+    Returns:
+        The architecture.
     """
     for _ in range(MOST_DRAWS):
         architecture = draw(rng)
@@ -62,14 +65,14 @@ def declared(space: SearchSpace) -> keras_tuner.HyperParameters:
 def random_oracle(
     space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective, folder: Path | None = None
 ) -> keras_tuner.Oracle:
-    """Makes the random oracle; it has no settings and keeps nothing in the folder."""
+    """Makes the random oracle, which has no settings and keeps nothing; arguments as of `hyperband_oracle`."""
     return RandomOracle(space, objective, seed)
 
 
 def bayesian_oracle(
     space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective, folder: Path | None = None
 ) -> keras_tuner.Oracle:
-    """Makes KerasTuner's Bayesian optimisation; `settings` has `initial`."""
+    """Makes KerasTuner's Bayesian optimisation; arguments as of `hyperband_oracle`, `settings` has `initial`."""
     return keras_tuner.oracles.BayesianOptimizationOracle(
         objective=objective,
         num_initial_points=settings.initial,
@@ -89,6 +92,9 @@ def hyperband_oracle(
         seed: seed of the proposals.
         objective: what is scored.
         folder: not used; oracles that keep something between rounds keep it there.
+
+    Returns:
+        The oracle.
     """
     return keras_tuner.oracles.HyperbandOracle(
         objective=objective,
@@ -101,7 +107,7 @@ def hyperband_oracle(
 
 
 def _true_seed(seed: int) -> int:
-    """Spreads the seeds, and avoids 0.
+    """Returns a seed far from those of neighbours, and never 0.
 
     KerasTuner takes 0 for "no seed", and counts up from the seed, one for each value drawn: neighbouring seeds would
     draw the same values, shifted by one name.

@@ -268,5 +268,5 @@ def latent_oracle(
     objective: keras_tuner.Objective,
     folder: Path | None = None,
 ) -> keras_tuner.Oracle:
-    """Makes the latent oracle; see `LatentOracle`."""
+    """Makes the latent oracle; arguments as of `LatentOracle`."""
     return LatentOracle(space, settings, seed, objective, folder)

@@ -128,5 +128,5 @@ def local_oracle(
     objective: keras_tuner.Objective,
     folder: Path | None = None,
 ) -> keras_tuner.Oracle:
-    """Makes the local search; it keeps nothing in the folder. See `LocalSearchOracle`."""
+    """Makes the local search, which keeps nothing in the folder; arguments as of `LocalSearchOracle`."""
     return LocalSearchOracle(space, settings, seed, objective)

@@ -49,6 +49,9 @@ class SupernetOracle(keras_tuner.Oracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Proposes the architecture, once.
 
+        Returns:
+            KerasTuner's status, and the values of the architecture the first time.
+
         Raises:
             ValueError: if nothing was learnt.
         """
@@ -64,5 +67,5 @@ class SupernetOracle(keras_tuner.Oracle):
 def supernet_oracle(
     space: SearchSpace, settings: Any, seed: int, objective: keras_tuner.Objective, folder: Path | None = None
 ) -> keras_tuner.Oracle:
-    """Makes the supernet oracle; its settings and folder are those of the relaxed search, which it does not run."""
+    """Makes the supernet oracle, whose search it does not run; arguments as of `baseline.hyperband_oracle`."""
     return SupernetOracle(space, objective, seed)

@@ -12,6 +12,7 @@ from tfmedcai.reports.comparison import Values, comparison_table
 from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures, Preformatted, Report, Section
 from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, relaxed_courses, scored
 
+KINDS = {"trained": "trained", "cache": "from the cache", "stopped": "stopped early", "failed": "failed"}
 MOST_METRICS = 6  # training curves shown; loss first, then in the order recorded
 
 
@@ -73,8 +74,9 @@ def _summary(data: RunData) -> list[Part]:
             ("Its parameters", f"{size:,}" if size else "-"),
             ("Found by", f"{best.get('oracle')}, seed {best.get('seed')}, trial {best.get('trial')}"),
         ]
+    said = [f"{found[kind]:,} {words}" for kind, words in KINDS.items() if found[kind] or kind != "stopped"]
     items += [
-        ("Trials", f"{found['trained']:,} trained, {found['cache']:,} from the cache, {found['failed']:,} failed"),
+        ("Trials", ", ".join(said)),
         ("Task", data.task),
         ("Objective", f"{data.objective.label}, {data.objective.direction}imised"),
         ("Time in trials, all seeds", summary.duration(in_trials)),

@@ -89,7 +89,8 @@ def by_seed(rows: Iterable[Row]) -> dict[str, dict[int, list[Row]]]:
 def best_so_far(rows: Iterable[Row], objective: Objective = SCORE) -> Progress:
     """Computes the best score after each newly scored architecture of one oracle and seed.
 
-    A proposal that this seed had already scored costs no training and does not lengthen the curve; an
+    A trial that was stopped early counts, and is never the best. A proposal that this seed had already scored costs no
+    training and does not lengthen the curve; an
     architecture whose score another seed or oracle had left in the cache does, so that curves stay comparable.
 
     Args:
@@ -114,6 +115,9 @@ def best_so_far(rows: Iterable[Row], objective: Objective = SCORE) -> Progress:
         key = row.get("key", row.get("architecture"))
         if row.get("state") == "FAILED":
             failed.append(len(best))
+        elif row.get("state") == "STOPPED" and best and key not in seen:
+            seen.add(key)
+            best.append(best[-1])
         elif scored([row]) and (key is None or key not in seen):
             seen.add(key)
             best.append(better(best[-1], row["score"]) if best else float(row["score"]))

@@ -86,19 +86,22 @@ def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":
     """Returns what runs the trials; nothing of it depends on the settings of the run but how long it may take."""
     from tfmedcai.search.executors.executor import Care, InProcess, Needs
     from tfmedcai.search.executors.processes import LocalProcesses
+    from tfmedcai.search.training import TrialTraining
 
     search, needs = task.settings.search, Needs(options.cpus, options.gpus, options.memory_gb)
+    run = Run(run.folder.absolute())  # a process elsewhere may have another working directory
+    training = TrialTraining(task, run)
     if options.executor == "in_process":
         if search.time_limit_min is not None:
             raise ValueError("`search.time_limit_min` needs `--executor processes` or `ray`. Received `in_process`.")
-        return InProcess(task.score)
+        return InProcess(training)
     os.environ |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else this process would leave no GPU to the trials
     care = Care(search.retries, search.time_limit_min and 60 * search.time_limit_min, run.log)
     if options.executor == "processes":
-        return LocalProcesses(task.score, options.workers, needs, care)
+        return LocalProcesses(training, options.workers, needs, care)
     from tfmedcai.search.executors.ray_cluster import RayCluster
 
-    return RayCluster(task.score, options.address, options.workers, needs, care)
+    return RayCluster(training, options.address, options.workers, needs, care)
 
 
 def dry_run(settings: Settings) -> None:
@@ -142,6 +145,7 @@ def _search_one(
 
     from tfmedcai.search.oracles.supernet import SupernetOracle
     from tfmedcai.search.parts import PartScorer
+    from tfmedcai.search.stopping import Stopping
     from tfmedcai.search.tuner import Limits, Listener, Tuner
     from tfmedcai.tasks.task import make_space
 
@@ -158,9 +162,10 @@ def _search_one(
 
         def finished(row: Row) -> None:
             rounds()
-            if row["score"] is not None:
+            if row["state"] == "COMPLETED":
                 best.append(row["score"])
-            score = f"{row['score']:.4g}" if row["score"] is not None else f"failed: {row['reason']}"
+            score = f"{row['score']:.4g}" if row["score"] is not None else "failed"
+            score += f": {row['reason']}" if row["reason"] else ""
             top = (
                 max(best, default=float("nan"))
                 if task.objective.direction == "max"
@@ -176,10 +181,12 @@ def _search_one(
         def failed(trial: str, text: str) -> None:
             write_whole(run.failure(trial), lambda path: path.write_text(text))
 
+        stopping = Stopping(settings.search.stopping, task.objective)
+        scorer = PartScorer(executor, task.parts, seed, Journal(run.parts), stopping)
         tuner = Tuner(
             oracle,
             space,
-            PartScorer(executor, task.parts, seed, Journal(run.parts), objective.name),
+            scorer,
             Journal(run.trials),
             limits,
             name=name,

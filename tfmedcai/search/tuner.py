@@ -209,10 +209,11 @@ class Tuner:
             )
 
     def _answer(self, ended: Ended) -> Row:
+        reason = ended.reason
         if ended.answer is not None:
             ended = answered(ended.name, self._numbers, (ended.answer,))
         if ended.answer is not None:
-            return {"state": "COMPLETED", "reason": None} | ended.answer
+            return {"state": "STOPPED" if reason else "COMPLETED", "reason": reason} | ended.answer
         self.listener.failure(ended.name, ended.details or str(ended.reason))
         return {"state": "FAILED", "score": None, "parameters": None, "metrics": {}, "reason": ended.reason}
 

@@ -64,12 +64,18 @@ class Keeper:
     """Where an unfinished training keeps its state, and who is told of each epoch.
 
     Attributes:
-        checkpoint: file that holds network and optimiser after each epoch; None keeps nothing.
+        checkpoint: file that holds network and optimiser after an epoch; None keeps nothing.
         tell: called after each epoch with the row of losses.
+        every: epochs from one checkpoint to the next.
+        needed: whether a checkpoint that cannot be written or read is an error; else the training goes on without it.
+        ends: rows of all epochs so far -> whether the training ends here.
     """
 
     checkpoint: Path | None = None
     tell: Callable[[Row], None] = lambda row: None
+    every: int = 1
+    needed: bool = True
+    ends: Callable[[list[Row]], bool] = lambda rows: False
 
 
 def seed_everything(seed: int) -> None:
@@ -211,7 +217,7 @@ def train_on(
         ValueError: if the loss is not a number, or if the checkpoint cannot be read.
     """
     seed_everything(seed)
-    model, rows = _start(build, keeper.checkpoint)
+    model, rows = _start(build, keeper)
     if not model.compiled:
         compile_for(model, fit, source.steps, epochs, source.loss)
     watch = _EpochEnd(rows, source, keeper, epochs)
@@ -248,8 +254,18 @@ class _EpochEnd(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "loss": loss} | self.source.measure(self.model, epoch + 1)
         self.rows.append(row)
         self.keeper.tell(row)
-        if self.keeper.checkpoint is not None and epoch + 1 < self.epochs:
-            _save(self.model, self.rows, self.keeper.checkpoint)
+        if self.keeper.ends(self.rows):
+            self.model.stop_training = True
+        elif self.keeper.checkpoint is not None and epoch + 1 < self.epochs and (epoch + 1) % self.keeper.every == 0:
+            self._keep(self.keeper.checkpoint)
+
+    def _keep(self, checkpoint: Path) -> None:
+        try:
+            _save(self.model, self.rows, checkpoint)
+        except OSError as error:
+            if self.keeper.needed:
+                raise
+            print(f"{checkpoint}: not written ({error.strerror}); the training goes on without it")
 
 
 def _save(model: keras.Model, rows: list[Row], checkpoint: Path) -> None:
@@ -262,7 +278,8 @@ def _save(model: keras.Model, rows: list[Row], checkpoint: Path) -> None:
     os.replace(temporary, checkpoint)
 
 
-def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[keras.Model, list[Row]]:
+def _start(build: Callable[[], keras.Model], keeper: Keeper) -> tuple[keras.Model, list[Row]]:
+    checkpoint = keeper.checkpoint
     if checkpoint is None or not checkpoint.exists():
         return build(), []
     _know_layers()
@@ -271,6 +288,9 @@ def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[k
             rows = json.loads(archive.read("history.json"))
         return keras.saving.load_model(checkpoint, safe_mode=True), rows
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        if not keeper.needed:
+            print(f"{checkpoint}: this checkpoint is damaged; training from the start")
+            return build(), []
         raise ValueError(f"{checkpoint}: this checkpoint is damaged. Delete it to train from the start.") from error
 
 

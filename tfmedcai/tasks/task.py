@@ -19,6 +19,7 @@ from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
 from tfmedcai.tasks.relaxed import Relaxed
+from tfmedcai.tasks.watch import UNWATCHED, Watch
 
 Candidate = Architecture | str  # what a search found, or the name of a network made by hand
 OF_ALL = "all_"  # prefix of the arrays of an evaluation that hold a metric of all cases
@@ -106,16 +107,20 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
+    def score(
+        self, architecture: Architecture, epochs: int, seed: int, part: int = 0, watch: Watch = UNWATCHED
+    ) -> dict[str, float]:
         """Trains a candidate and returns its metrics, the objective's name and `parameters` among them.
 
-        The metrics are computed on samples that the candidate was not trained on and the evaluation does not use.
+        The metrics are computed on samples that the candidate was not trained on and the evaluation does not use. What
+        the watch asks for changes neither the training nor, if it goes to its end, the metrics.
 
         Args:
             architecture: the candidate.
             epochs: epochs of its training.
             seed: seed of weights and order.
             part: which of the `parts` trainings, of which a score is the mean.
+            watch: where the training is measured and may end, and where its state is kept.
         """
 
     def relaxed(self, seed: int, part: int = 0) -> Relaxed:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,6 @@ from tfmedcai.runs import Run, new_run, write_whole
 
 if TYPE_CHECKING:
     from tfmedcai.search.executors.executor import Executor
-    from tfmedcai.search.oracles.supernet import SupernetOracle
     from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.task import Task
 
@@ -44,6 +43,8 @@ class SearchOptions(SettingsOptions):
     """GPUs of a trial, also a part of one"""
     memory_gb: float = 0.0
     """ray: memory of a trial [GiB], so that a machine gets no more of them than it can hold; 0: not asked for"""
+    strategy: Literal["none", "mirrored", "multiworker"] = "none"
+    """devices that share each batch of a supernet: one, all GPUs of this machine, all of the machines in TF_CONFIG"""
     quiet: bool = False
     """print results only"""
 
@@ -62,16 +63,26 @@ def search(options: SearchOptions) -> Run | None:
     if options.dry_run:
         dry_run(settings)
         return None
+    oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
+    if options.strategy != "none" and RELAXING_ORACLE not in oracles:
+        raise ValueError(
+            f"`--strategy {options.strategy}` is for supernets. Received the oracle `{settings.oracle}`: "
+            "give its trials several GPUs with `--executor` and `--workers`."
+        )
     run = new_run(options.output, settings, resume=options.resume, fresh=options.fresh)
-    journal = Journal(run.trials)
-    if journal.repair():
-        print(f"{run.trials}: dropped a half-written last line")
     from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.report import write_run_report
+    from tfmedcai.tasks.strategies import machine, make_strategy
     from tfmedcai.tasks.task import make_task
 
-    task, relaxing = make_task(settings), RelaxedSearch(settings.supernet)
-    oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
+    strategy = make_strategy(options.strategy)
+    task, relaxing = make_task(settings), RelaxedSearch(settings.supernet, strategy)
+    if machine(strategy) > 0:  # of several machines one runs the trials; the others help with the supernets
+        for seed in settings.all_seeds():
+            list(_relaxed(task, relaxing, run, seed, options.quiet))
+        return run
+    if Journal(run.trials).repair():
+        print(f"{run.trials}: dropped a half-written last line")
     with _executor(options, task, run) as executor:
         for seed in settings.all_seeds():
             for name in oracles:
@@ -155,7 +166,8 @@ def _search_one(
     oracle = registry.load("oracles", name)(space, getattr(settings, name, None), seed, objective, run.oracles)
     limits = Limits(settings.search.trials, settings.search.fit.epochs, settings.search.max_failures)
     if isinstance(oracle, SupernetOracle):
-        _learn(oracle, task, relaxing, run, seed, quiet)
+        for found in _relaxed(task, relaxing, run, seed, quiet):
+            oracle.learn(*found)
     rounds = _rounds_writer(run, oracle, name, seed)
     best: list[float] = []
     with progress(limits.trials, f"{name}, seed {seed}", quiet=quiet) as tell:
@@ -193,19 +205,21 @@ def _search_one(
             seed=seed,
             listener=Listener(finished, failed),
             prepare=prepare,
+            cost=settings.search.cost,
         )
         tuner.run()
 
 
-def _learn(oracle: "SupernetOracle", task: "Task", relaxing: "RelaxedSearch", run: Run, seed: int, quiet: bool) -> None:
-    """Runs the relaxed search on each part of the data, or goes on with it, and hands the oracle what came out."""
+def _relaxed(
+    task: "Task", relaxing: "RelaxedSearch", run: Run, seed: int, quiet: bool
+) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
+    """Runs the relaxed search on each part of the data, or goes on with it; yields mixing weights and rows."""
     from tfmedcai.tasks.fitting import Keeper
 
     for part in range(task.parts):
         with progress(task.settings.supernet.epochs, f"supernet, seed {seed}, part {part}", quiet=quiet) as tell:
             keeper = Keeper(run.relaxed(seed, part), lambda row: tell(" ".join(f"{k} {v:.4g}" for k, v in row.items())))
-            weights = seed * task.parts + part
-            oracle.learn(*relaxing.run(lambda part=part: task.relaxed(seed, part), weights, keeper))
+            yield relaxing.run(lambda part=part: task.relaxed(seed, part), seed * task.parts + part, keeper)
 
 
 def _rounds_writer(run: Run, oracle: Any, name: str, seed: int) -> Callable[[], None]:

@@ -57,10 +57,9 @@ def factorised_reduction(x: Tensor, filters: int, normalise: Normalise, name: st
         `(batch, height, width, filters)`, both sizes halved and rounded up.
     """
     x = layers.ReLU(name=f"{name}_relu")(x)
-    odd = odd_pixels(x, name)
     halves = [
-        layers.Conv2D(filters // 2, 1, 2, use_bias=False, name=f"{name}_{part}")(tensor)
-        for part, tensor in (("even", x), ("odd", odd))
+        layers.Conv2D(filters // 2, 1, use_bias=False, name=f"{name}_{part}")(pixels)
+        for part, pixels in even_and_odd_pixels(x, name).items()
     ]
     return normalise(layers.Concatenate(name=f"{name}_concat")(halves), f"{name}_bn")
 
@@ -117,6 +116,25 @@ def dilated_depthwise(x: Tensor, size: int, stride: int, name: str, start: Start
 def even_pixels(x: Tensor, name: str) -> Tensor:
     """Returns every second row and column of `(batch, height, width, channels)`, the first ones included."""
     return layers.AveragePooling2D(1, 2, name=name)(x)
+
+
+def even_and_odd_pixels(x: Tensor, name: str) -> dict[str, Tensor]:
+    """Returns every second row and column from the first on, and from the second on.
+
+    What follows is a convolution of stride 1: the gradient of one of 1x1 and stride 2 to its kernel, of fewer than 8
+    channels, writes beside its memory in oneDNN.
+
+    Args:
+        x: `(batch, height, width, channels)`.
+        name: what the names of the layers begin with.
+
+    Returns:
+        "even" and "odd" of `(batch, height, width, channels)`, both sizes halved and rounded up.
+    """
+    return {
+        "even": even_pixels(x, f"{name}_even_pixels"),
+        "odd": even_pixels(odd_pixels(x, name), f"{name}_odd_pixels"),
+    }
 
 
 def odd_pixels(x: Tensor, name: str) -> Tensor:

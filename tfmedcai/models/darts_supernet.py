@@ -135,9 +135,9 @@ def _projected(x: Tensor, edges: int, name: str) -> Tensor:
 def _reduced(x: Tensor, filters: int, edges: int, name: str) -> Tensor:
     """Returns the strided skip of all edges before its normalisation; the channels of an edge lie together."""
     halves = []
-    for part, pixels in (("even", x), ("odd", operations.odd_pixels(x, name))):
+    for part, pixels in operations.even_and_odd_pixels(x, name).items():
         options = {"use_bias": False, "kernel_initializer": _start(filters), "name": f"{name}_{part}"}
-        half = layers.Conv2D(edges * filters // 2, 1, 2, **options)(pixels)
+        half = layers.Conv2D(edges * filters // 2, 1, **options)(pixels)
         halves.append(layers.Reshape((*half.shape[1:3], edges, filters // 2), name=f"{name}_{part}_edges")(half))
     both = layers.Concatenate(name=f"{name}_concat")(halves)
     return layers.Reshape((*both.shape[1:3], edges * filters), name=f"{name}_channels")(both)

@@ -1,5 +1,6 @@
 """The command line: answers without TensorFlow, errors in one line, options over a settings file."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -98,3 +99,13 @@ def test_progress_that_only_says_how_far_it_is_says_it_seldom(capsys, monkeypatc
     monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
     assert list(cli.followed(range(6), "cases")) == [0, 1, 2, 3, 4, 5]
     assert capsys.readouterr().err == "cases: 3/6\ncases: 6/6\n"
+
+
+def test_what_is_printed_beside_a_bar_goes_on_to_its_pipe():
+    code = "from tfmedcai.cli import followed\nfor n in followed(range(2), 'files'): print(n)"
+    ours, theirs = os.openpty()
+    with os.fdopen(ours, "rb", 0) as screen:
+        found = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=theirs, check=True)
+        assert found.stdout == b"0\n1\n"
+        assert b"2/2" in screen.read(4096)
+    os.close(theirs)

@@ -84,7 +84,9 @@ def test_a_folder_of_volumes_is_answered_case_by_case_and_bad_ones_are_named(run
     header[80:84] = np.float32(0).tobytes()  # pixdim[1]
     (asked / "flat.nii.gz").write_bytes(gzip.compress(bytes(header)))
     (asked / "text.nii.gz").write_text("no volume")
-    said = failure(capsys, PredictOptions, predict, "--run", run.folder, "--image", asked, "--output", tmp_path / "out")
+    said = failure(
+        capsys, PredictOptions, predict, "--run", run.folder, "--image", asked, "--output", tmp_path / "out", "--quiet"
+    )
     bad = ("flat", "nan", "series", "text", "truncated")
     assert len(said) == len(bad) + 1
     for name, words in zip(bad, ("spacing", "finite", "3D", "NIfTI", "NIfTI"), strict=True):

@@ -107,7 +107,9 @@ def progress(total: int, label: str, *, quiet: bool = False, seldom: bool = Fals
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, TextColumn("{task.fields[text]}"), console=Console(stderr=True)) as bar:
+        # What is printed meanwhile goes above the bar, but on to its pipe where there is one.
+        view = {"console": Console(stderr=True), "redirect_stdout": sys.stdout.isatty()}
+        with Progress(*columns, TextColumn("{task.fields[text]}"), **view) as bar:
             job = bar.add_task(label, total=total, text="")
             yield lambda text: bar.update(job, advance=1, text=text)
     else:

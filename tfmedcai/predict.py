@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tfmedcai.cli import SettingsOptions, main
+from tfmedcai.cli import SettingsOptions, followed, main
 from tfmedcai.runs import open_run
 
 
@@ -25,6 +25,8 @@ class PredictOptions(SettingsOptions):
     """task pose: rough pose: x [px], y [px], forward angle [deg], and, where known, tilt [deg], resolution [mm/px]"""
     iterations: int = 3
     """task pose: iterations of crop, network and pose"""
+    quiet: bool = False
+    """print answers only"""
 
 
 def predict(options: PredictOptions) -> list[dict[str, Any]]:
@@ -49,7 +51,7 @@ def predict(options: PredictOptions) -> list[dict[str, Any]]:
     asked = {"pose": options.pose, "iterations": options.iterations}
     answers, failed = [], []
     paths = [path for given in options.image for path in task.inputs_in(given)]
-    for path in paths:
+    for path in followed(paths, "files", quiet=options.quiet or len(paths) == 1):
         try:
             answers.append(task.predict_file(model, path, options.output or run.predictions, asked))
         except (ValueError, OSError) as error:

@@ -116,6 +116,13 @@ def test_training_curves_show_training_and_validation_over_the_common_epochs():
     np.testing.assert_allclose(line(figure, "net, validation").get_ydata(), [2.0, 1.0, 0.5])
 
 
+def test_a_training_of_one_epoch_is_a_dot_at_one():
+    figure = figures.training_curves({"net": [{"loss": [1.0], "gradient_cosine": [0.5]}]}, "gradient_cosine")
+    dot = line(figure, "net, validation")
+    assert dot.get_marker() == "o" and dot.get_xydata().tolist() == [[1.0, 0.5]]
+    assert [tick for tick in figure.axes[0].get_xticks() if 0.9 < tick < 1.1] == [1.0]
+
+
 def test_training_curves_of_an_unknown_metric_say_so():
     assert "No values of dice were recorded." in words(figures.training_curves({"net": [{"loss": [1.0]}]}, "dice"))
 

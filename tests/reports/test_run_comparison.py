@@ -52,7 +52,7 @@ def test_runs_on_the_same_cases_are_tested(two):
 def test_runs_on_other_cases_are_not(two):
     report = comparison_report([two[0], measured(two[1], "ffffffffffff")])
     assert not any("Wilcoxon" in caption for caption in captions(report))
-    assert "Measured on cases of their own, so that no test compares them: A and B." in texts(report)
+    assert "Not known to be measured on the same cases, so that no test compares them: A and B." in texts(report)
 
 
 def test_evaluations_that_do_not_say_their_cases_are_not_tested(run):

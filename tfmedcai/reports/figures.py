@@ -271,7 +271,8 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Sequence[float
             if not common.count:
                 continue
             x = np.arange(1, len(common.mean) + 1)
-            axes.plot(x, common.mean, line, color=colour[name], linewidth=1.6, label=f"{name}, {word}")
+            dot = "o" if len(x) == 1 else None  # one epoch makes no line
+            axes.plot(x, common.mean, line, marker=dot, color=colour[name], linewidth=1.6, label=f"{name}, {word}")
             axes.fill_between(x, common.low, common.high, color=colour[name], alpha=0.14, linewidth=0)
             values.append(common.mean[np.isfinite(common.mean)])
     if not values:
@@ -283,7 +284,7 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Sequence[float
     if axes.get_yscale() == "log":
         plain_numbers(axes.yaxis)
     axes.set(xlabel="epoch", ylabel=metric.replace("_", " "))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.legend(loc="best")
     return figure
 

@@ -17,7 +17,7 @@ from tfmedcai.reports.document import Picture, Report, Stack, cell_text
 from tfmedcai.reports.style import INK
 
 BITMAP_DPI = 130
-STACK_QUALITY = 82  # of WebP, which takes a tenth of PNG: a stack has many pictures
+STACK_QUALITY = 75  # of WebP, which takes a tenth of PNG: a stack has many pictures
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 

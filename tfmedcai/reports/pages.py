@@ -204,7 +204,11 @@ def _histogram(data: RunData, metric: str) -> Picture:
 
 
 def _cases(data: RunData) -> list[Part]:
-    return [Pictures(list(data.cases))] if data.cases else [Paragraph("No cases were kept.")]
+    # Pictures of cases are small, drawings beside them (landscapes of costs, say) need more room.
+    kinds: dict[bool, list[Picture | Stack]] = {True: [], False: []}
+    for picture in data.cases:
+        kinds[isinstance(picture, Stack) or picture.bitmap].append(picture)
+    return [Pictures(pictures) for pictures in kinds.values() if pictures] or [Paragraph("No cases were kept.")]
 
 
 def _training(data: RunData) -> list[Part]:

@@ -211,7 +211,9 @@ def _tests(runs: Runs) -> list[Part]:
                 parts.append(replace(table, caption=f"Runs {listed(group)}. {table.caption}"))
     alone = [k for measured, group in groups.items() if len(group) == 1 or not all(measured) for k in group]
     if alone and len(runs) > 1:
-        parts.append(Paragraph(f"Measured on cases of their own, so that no test compares them: {listed(alone)}."))
+        parts.append(
+            Paragraph(f"Not known to be measured on the same cases, so that no test compares them: {listed(alone)}.")
+        )
     return parts
 
 

@@ -16,11 +16,12 @@ UNITS = {"mm": "mm", "deg": "deg", "px": "px", "s": "s", "ms": "ms"}
 def metric_label(metric: str) -> tuple[str, str]:
     """Returns the name of a metric as words and unit; behind a number it is the unit of that.
 
-    >>> metric_label("position_error_mm"), metric_label("dice"), metric_label("within_20_px")
-    (('position error', 'mm'), ('dice', ''), ('within 20 px', ''))
+    >>> metric_label("hd95_mm"), metric_label("dice"), metric_label("within_20_px")
+    (('hd95', 'mm'), ('dice', ''), ('within 20 px', ''))
     """
     words, _, unit = metric.rpartition("_")
-    if words and unit in UNITS and not words[-1].isdigit():
+    number_before = words.rpartition("_")[2].replace(".", "").isdigit()
+    if words and unit in UNITS and not number_before:
         return words.replace("_", " "), UNITS[unit]
     return metric.replace("_", " "), ""
 

@@ -80,7 +80,7 @@ def write_pictures(folder: Path, pictures: Iterable[Picture | Stack]) -> None:
         for picture in pictures:
             name, _, caption = picture.caption.partition(":")
             shown = picture.images[picture.start] if isinstance(picture, Stack) else pixels(picture.figure)
-            tf.summary.image(f"cases/{name}", shown[np.newaxis], description=caption.strip())
+            tf.summary.image(f"cases/{name[:40]}", shown[np.newaxis], description=caption.strip())
 
 
 @_forgiving()

@@ -54,7 +54,7 @@ from tfmedcai.tasks.watch import UNWATCHED, Watch, measured_at
 
 LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
 OUTPUTS = ("classes", "probabilities")
-MOST_SLICES = 24  # of a case that a report shows
+MOST_SLICES = 20  # of a case that a report shows
 LAST = 0.2  # part of the epochs over which a score is averaged (MB-NAS, section 2.3)
 
 

@@ -91,3 +91,10 @@ SHIPPED = sorted((Path(__file__).parents[1] / "search").glob("*.toml"))
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
 def test_shipped_settings_are_valid(file):
     assert read_settings(file).smoke().search.trials == 4
+
+
+def test_progress_that_only_says_how_far_it_is_says_it_seldom(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(cli.time, "monotonic", lambda: next(clock))
+    assert list(cli.followed(range(6), "cases")) == [0, 1, 2, 3, 4, 5]
+    assert capsys.readouterr().err == "cases: 3/6\ncases: 6/6\n"

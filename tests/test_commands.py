@@ -151,3 +151,41 @@ def test_a_dry_run_prints_sizes_and_writes_nothing(tmp_path, capsys):
     assert facts["candidate"]["parameters"] > 0
     assert facts["full size"]["multiply_accumulates"] > 0
     assert not any(tmp_path.iterdir())
+
+
+def test_tensorboard_shows_trials_and_trainings(run):
+    trials = [path.name for path in (run.tensorboard / "trials").iterdir()]
+    assert sorted(trials) == ["random-0-0", "random-0-1"]
+    for folder in (
+        run.trial_events("random-0-0"),
+        run.model_events(run.best(0)),
+        run.model_events(run.baseline("i3posnet", 0)),
+    ):
+        assert list(folder.glob("events.out.tfevents.*"))
+    before = sorted(run.tensorboard.rglob("*"))
+    search(SearchOptions(settings=open_run(run.folder)[1], output=run.folder.parent, resume=True, quiet=True))
+    assert sorted(run.tensorboard.rglob("*")) == before, "what is replayed is not shown twice"
+
+
+def test_a_report_is_written_where_it_is_asked_for_and_names_tensorboard(run, tmp_path):
+    path = report(ReportOptions(run=(run.folder,), output=tmp_path / "mine.html"))
+    assert f"tensorboard --logdir {run.tensorboard}" in path.read_text()
+
+
+def test_several_runs_are_compared_beside_the_first(run, tmp_path, capsys):
+    copy = shutil.copytree(run.folder, tmp_path / run.folder.name)
+    arguments = ("--run", run.folder, copy)
+    cli.main(ReportOptions, report, [str(argument) for argument in arguments])
+    path = run.folder.parent / "comparison.html"
+    assert capsys.readouterr().out == f"{path}\n"
+    text = path.read_text()
+    assert "A snapnet (random) − B i3posnet" in text, "both were measured on the same cases"
+    assert "All settings are the same." in text
+    assert "each run is to be named once" in says(capsys, ReportOptions, report, "--run", copy, copy)
+
+
+def test_an_evaluation_says_how_far_it_is(run, capsys):
+    evaluate(EvaluateOptions(settings=open_run(run.folder)[1], run=run.folder))
+    assert "evaluating i3posnet, seed 0: images: 2/2\n" in capsys.readouterr().err
+    evaluate(EvaluateOptions(settings=open_run(run.folder)[1], run=run.folder, quiet=True))
+    assert capsys.readouterr().err == ""

@@ -3,11 +3,12 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 from pydantic import ValidationError
@@ -19,6 +20,7 @@ from tfmedcai.runs import open_run
 Command = TypeVar("Command")
 SETTINGS_OPTION = "--settings"
 RUN_OPTION = "--run"
+SELDOM_S = 10.0  # between plain lines of progress that say only how far it is
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,14 @@ def print_names() -> None:
 
 
 @contextmanager
-def progress(total: int, label: str, *, quiet: bool = False) -> Iterator[Callable[[str], None]]:
+def progress(total: int, label: str, *, quiet: bool = False, seldom: bool = False) -> Iterator[Callable[[str], None]]:
     """Shows one line of progress on a terminal, and plain lines elsewhere.
 
     Args:
         total: number of steps.
         label: what is being done.
         quiet: show nothing.
+        seldom: plain lines for the last step and every ten seconds only, instead of one for each step.
 
     Yields:
         A function to be called after each step with a short text.
@@ -108,8 +111,37 @@ def progress(total: int, label: str, *, quiet: bool = False) -> Iterator[Callabl
             job = bar.add_task(label, total=total, text="")
             yield lambda text: bar.update(job, advance=1, text=text)
     else:
-        steps = iter(range(1, sys.maxsize))
-        yield lambda text: print(f"{label}: {next(steps)}/{total} {text}", file=sys.stderr, flush=True)
+        step, said = 0, time.monotonic()
+
+        def tell(text: str) -> None:
+            nonlocal step, said
+            step += 1
+            if not seldom or step == total or time.monotonic() - said >= SELDOM_S:
+                said = time.monotonic()
+                print(f"{label}: {step}/{total} {text}".rstrip(), file=sys.stderr, flush=True)
+
+        yield tell
+
+
+def followed(steps: Sequence[Any], label: str, *, quiet: bool = False) -> Iterable[Any]:
+    """Hands on steps one by one and shows how many are done.
+
+    >>> list(followed("ab", "letters", quiet=True))
+    ['a', 'b']
+    """
+    with progress(len(steps), label, quiet=quiet, seldom=True) as tell:
+        for step in steps:
+            yield step
+            tell("")
+
+
+def in_words(row: Mapping[str, float]) -> str:
+    """Writes the numbers of an epoch for a line of progress.
+
+    >>> in_words({"epoch": 2, "loss": 0.123456})
+    'epoch 2 loss 0.12346'
+    """
+    return " ".join(f"{name} {value:.5g}" for name, value in row.items())
 
 
 def _parse(command: type[Command], arguments: list[str]) -> Command:

@@ -3,12 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfmedcai.cli import SettingsOptions, main
-from tfmedcai.runs import ModelFolder, open_run, read_json, write_json, write_whole
+from tfmedcai.cli import SettingsOptions, followed, main
+from tfmedcai.runs import ModelFolder, Run, open_run, read_json, write_json, write_whole
+
+if TYPE_CHECKING:
+    from tfmedcai.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class EvaluateOptions(SettingsOptions):
 
     run: Path = Path("runs")
     """run folder with trained networks"""
+    quiet: bool = False
+    """print results only"""
 
 
 def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
@@ -38,21 +43,26 @@ def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
 
     task = make_task(options.settings)
     task.keep_split(run.split)
-    evaluations = [_evaluate_one(task, folder) for folder in folders]
+    evaluations = [_evaluate_one(task, run, folder, options.quiet) for folder in folders]
     values = paired(case_values(run), seeds_hold_out=task.seeds_hold_out)
     print("\n".join([*table(evaluations), *comparison_lines(values)]))
     return evaluations
 
 
-def _evaluate_one(task: Any, folder: ModelFolder) -> dict[str, Any]:
+def _evaluate_one(task: "Task", run: Run, folder: ModelFolder, quiet: bool) -> dict[str, Any]:
+    from tfmedcai.tasks.events import write_measures, write_pictures
     from tfmedcai.tasks.fitting import load_model
 
     card = read_json(folder.card)
+    label = f"evaluating {card['network']}, seed {card['seed']}"
+    task.followed = lambda steps, what: followed(steps, f"{label}: {what}", quiet=quiet)
     result = task.evaluate(load_model(folder.model), card["seed"])
     names = ("network", "architecture", "parameters", "multiply_accumulates", "seed")
     summary = {"model": card["network"]} | {name: card[name] for name in names[1:]} | result.summary
     write_json(folder.evaluation, summary)
     write_whole(folder.cases, lambda path: _write_arrays(path, result.cases))
+    write_measures(run.model_events(folder), result.summary["groups"])
+    write_pictures(run.model_events(folder), task.case_pictures(result.cases))
     return summary
 
 

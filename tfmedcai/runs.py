@@ -158,6 +158,11 @@ class Run:
         return self.folder / "report.html"
 
     @property
+    def tensorboard(self) -> Path:
+        """What TensorBoard shows: a folder a trial and a training."""
+        return self.folder / "tensorboard"
+
+    @property
     def exported(self) -> Path:
         """The served model: version folders."""
         return self.folder / "export"
@@ -182,6 +187,18 @@ class Run:
     def baseline(self, name: str, seed: int) -> ModelFolder:
         """What stands beside it, trained with one seed: a hand-made network, the best of another oracle."""
         return ModelFolder(self.folder / "baselines" / name / f"seed_{seed}")
+
+    def trial_events(self, trial: str) -> Path:
+        """What TensorBoard shows of a trial, or of a part of one."""
+        return self.tensorboard / "trials" / trial
+
+    def relaxed_events(self, seed: int, part: int) -> Path:
+        """What TensorBoard shows of a supernet's search."""
+        return self.tensorboard / f"supernet-{seed}-{part}"
+
+    def model_events(self, model: ModelFolder) -> Path:
+        """What TensorBoard shows of a training and its evaluation."""
+        return self.tensorboard / model.folder.relative_to(self.folder)
 
     def trained(self) -> list[ModelFolder]:
         """All trained networks of the run, the best architecture's first."""
@@ -222,6 +239,11 @@ def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bo
         write_settings(run.settings, settings)
         write_json(run.environment, environment())
     return run
+
+
+def comparison_beside(run: Run) -> Path:
+    """Where a report lies that compares a run with others."""
+    return run.folder.parent / "comparison.html"
 
 
 def open_run(folder: Path) -> tuple[Run, Settings]:

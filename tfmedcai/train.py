@@ -1,11 +1,12 @@
 """Trains the architectures that a search found, or one given as text, beside networks made by hand."""
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfmedcai import presets, registry
-from tfmedcai.cli import RUN_OPTION, SettingsOptions, main, progress
+from tfmedcai.cli import RUN_OPTION, SettingsOptions, in_words, main, progress
 from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
 from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, write_json, write_whole
@@ -77,8 +78,8 @@ def train(options: TrainOptions) -> Run:
         raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
     task = make_task(settings)
     task.keep_split(run.split)
-    for job in [job for job in _jobs(task, run, options.architecture) if _is_open(job.folder, options)]:
-        _train_one(task, job, options)
+    for job in [job for job in _jobs(task, run, options.architecture) if _is_open(run, job.folder, options)]:
+        _train_one(task, run, job, options)
     return run
 
 
@@ -132,11 +133,12 @@ def _best_architecture(task: "Task", run: Run, oracle: str, seed: int) -> str:
     return best["architecture"]
 
 
-def _is_open(folder: ModelFolder, options: TrainOptions) -> bool:
+def _is_open(run: Run, folder: ModelFolder, options: TrainOptions) -> bool:
     """Tells whether this network is still to be trained; clears what `fresh` gives up."""
     if options.fresh:
         for path in (folder.model, folder.checkpoint, folder.evaluation):
             path.unlink(missing_ok=True)
+        shutil.rmtree(run.model_events(folder), ignore_errors=True)
     if folder.model.exists():
         if not options.resume:
             raise ValueError(f"{folder.model}: already trained; `--resume` trains what is missing, `--fresh` all anew.")
@@ -146,7 +148,8 @@ def _is_open(folder: ModelFolder, options: TrainOptions) -> bool:
     return True
 
 
-def _train_one(task: "Task", job: Job, options: TrainOptions) -> None:
+def _train_one(task: "Task", run: Run, job: Job, options: TrainOptions) -> None:
+    from tfmedcai.tasks.events import course
     from tfmedcai.tasks.fitting import Keeper, without_training, write_history
 
     settings, folder = options.settings, job.folder
@@ -159,7 +162,7 @@ def _train_one(task: "Task", job: Job, options: TrainOptions) -> None:
         raise ValueError(f"{folder.checkpoint}: was made with other settings. `--fresh` trains anew.")
     write_json(folder.card, card)
     with progress(settings.training.epochs, f"training {job.candidate}, seed {job.seed}", quiet=options.quiet) as tell:
-        keeper = Keeper(folder.checkpoint, lambda row: tell(" ".join(f"{k} {v:.5g}" for k, v in row.items())))
+        keeper = Keeper(folder.checkpoint, course(run.model_events(folder), lambda row: tell(in_words(row))))
         model, rows = task.train(job.candidate, job.seed, keeper)
     write_whole(folder.history, lambda path: write_history(path, rows))
     network = model.name if job.origin is None else f"{model.name} ({job.origin})"
@@ -167,7 +170,20 @@ def _train_one(task: "Task", job: Job, options: TrainOptions) -> None:
     write_json(folder.card, card | {"network": network} | size)
     write_whole(folder.model, without_training(model).save)
     folder.checkpoint.unlink(missing_ok=True)
+    _show(task, run, job)
     print(f"{folder.model}: {network}, {model.count_params()} parameters, {len(rows)} epochs")
+
+
+def _show(task: "Task", run: Run, job: Job) -> None:
+    """Draws an architecture for TensorBoard; networks made by hand have no drawing."""
+    from tfmedcai.reports.figures import block
+    from tfmedcai.tasks.events import write_drawing
+    from tfmedcai.tasks.task import make_space
+
+    if not isinstance(job.candidate, str):
+        space = make_space(task.settings.updated({"space": job.candidate.space}))
+        drawing = block(lambda axes: space.draw(job.candidate, axes))
+        write_drawing(run.model_events(job.folder), drawing, str(job.candidate))
 
 
 def _multiply_accumulates(model: "keras.Model") -> int | None:

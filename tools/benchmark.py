@@ -26,12 +26,25 @@ def main() -> None:
         "--peer_scripts", type=Path, default=bench, help="folder of the programs that measure the peers"
     )
     parser.add_argument("--darts", type=Path, metavar="FOLDER", help="`cnn` of a clone of github.com/quark0/darts")
+    parser.add_argument(
+        "--prost",
+        type=Path,
+        metavar="FOLDER",
+        nargs="+",
+        default=[],
+        help="`src` of clones of github.com/gaocong13/Projective-Spatial-Transformers, branches master and tmi",
+    )
     given = parser.parse_args()
     if given.darts and not (given.darts / "model_search.py").is_file():
         parser.error(f"{given.darts}: holds no model_search.py. Give the folder `cnn` of a clone.")
+    for folder in given.prost:
+        if not (folder / "posevec2mat.py").is_file():
+            parser.error(f"{folder}: holds no posevec2mat.py. Give the folder `src` of a clone.")
     prepare_tensorflow()
     topic = getattr(importlib.import_module(f"benchmarks.{given.topic}"), given.topic)
-    peers = Peers(given.peers / "bin" / "python" if given.peers else None, given.peer_scripts, given.darts)
+    peers = Peers(
+        given.peers / "bin" / "python" if given.peers else None, given.peer_scripts, given.darts, tuple(given.prost)
+    )
     if not given.json:
         print(f"{given.topic}: {(topic.__doc__ or '').strip()}")
     for case in topic(given.runs, peers):

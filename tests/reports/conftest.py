@@ -126,7 +126,12 @@ def make_histories(seeds=3, epochs=40):
             {"epoch": t.tolist()}
             | {
                 key: ((floor * up + np.exp(-t / 5 - 1)) * rng.lognormal(0, 0.06, epochs)).tolist()
-                for key, up in (("loss", 1.0), ("val_loss", 1.3), ("regression_mse", 0.9), ("val_regression_mse", 1.2))
+                for key, up in (
+                    ("loss", 1.0),
+                    ("validation_loss", 1.3),
+                    ("regression_mse", 0.9),
+                    ("validation_regression_mse", 1.2),
+                )
             }
             for _ in range(seeds)
         ]
@@ -164,7 +169,7 @@ def trials():
     return make_trials()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run():
     """Makes the leavings of a run of so many seeds."""
     return make_run

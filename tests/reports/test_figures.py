@@ -110,7 +110,7 @@ def test_histogram_without_finite_errors_says_so():
 
 
 def test_training_curves_show_training_and_validation_over_the_common_epochs():
-    histories = {"net": [{"loss": [1.0, 0.5, 0.2], "val_loss": [2.0, 1.0, 0.5]}, {"loss": [3.0, 1.5]}]}
+    histories = {"net": [{"loss": [1.0, 0.5, 0.2], "validation_loss": [2.0, 1.0, 0.5]}, {"loss": [3.0, 1.5]}]}
     figure = figures.training_curves(histories, "loss")
     np.testing.assert_allclose(line(figure, "net, training").get_ydata(), [2.0, 1.0])
     np.testing.assert_allclose(line(figure, "net, validation").get_ydata(), [2.0, 1.0, 0.5])

@@ -11,7 +11,16 @@ from tfmedcai.reports.html import render, write_report
 from tfmedcai.reports.pages import RunData, search_report
 from tfmedcai.reports.series import Objective
 
-SECTIONS = ["Summary", "Search", "Best block", "Evaluation", "Cases", "Training", "Trials", "Settings and environment"]
+SECTIONS = [
+    "Summary",
+    "Search",
+    "Best architecture",
+    "Evaluation",
+    "Cases",
+    "Training",
+    "Trials",
+    "Settings and environment",
+]
 
 
 def bare(**parts):

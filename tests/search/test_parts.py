@@ -17,7 +17,7 @@ class Named:
 
 
 def scorer(path, trained, fail_at=None):
-    def score(architecture, epochs, seed, part):
+    def score(architecture, epochs, seed, part, name):
         if part == fail_at:
             raise KeyboardInterrupt
         trained.append((architecture.key, epochs, seed, part))
@@ -65,7 +65,7 @@ def test_a_single_part_writes_nothing(tmp_path):
 
 
 def test_parts_of_several_trials_run_side_by_side_and_a_free_worker_never_waits(tmp_path):
-    def score(architecture, epochs, seed, part):
+    def score(architecture, epochs, seed, part, name):
         return {"dice": float(part + ord(architecture.key)), "parameters": 7.0}
 
     workers = Disordered(score, workers=4)
@@ -85,7 +85,7 @@ def test_parts_of_several_trials_run_side_by_side_and_a_free_worker_never_waits(
 def test_a_trial_with_a_failed_part_has_failed_and_gives_up_the_others(tmp_path):
     called = []
 
-    def score(architecture, epochs, seed, part):
+    def score(architecture, epochs, seed, part, name):
         called.append(part)
         if part == 1:
             raise MemoryError("too large")

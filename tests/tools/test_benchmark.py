@@ -38,5 +38,5 @@ def test_peers_are_asked_in_their_own_environment(benchmark, tmp_path):
         "print(json.dumps({'case': 'x:' + sys.argv[1], 'median_s': len(sys.argv)}))\n"
     )
     peers = benchmark.Peers(Path(sys.executable), tmp_path)
-    assert peers.measure("peer.py", "metrics", 3) == {"x:metrics": 6}
-    assert benchmark.Peers(None, tmp_path).measure("peer.py", "metrics", 3) == {}
+    assert peers.measure("peer.py", ["metrics"], 3) == {"x:metrics": 6}
+    assert benchmark.Peers(None, tmp_path).measure("peer.py", ["metrics"], 3) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -13,9 +14,8 @@ Tensor = keras.KerasTensor
 
 # Below this number of voxels, moving the kernel into another form costs more than that form saves.
 FEW_VOXELS = 256
-# Taps of a kernel become output channels as long as these are at most so many times the input channels: of the taps
-# down a plane, and of those along it, which leave no convolution but a product.
-MOST_DOWN, MOST_ALONG = 4, 2.5
+# From so many filters an input channel on, the planes around become input channels: less is moved in memory so.
+MANY = 2
 
 
 @keras.saving.register_keras_serializable("tfmedcai")
@@ -23,10 +23,10 @@ class VolumetricConvolution(layers.Conv3D):
     """`keras.layers.Conv3D` with the same weights and results, several times as fast in a training step on a CPU.
 
     The first of the three axes of a kernel runs across the planes. A kernel of one voxel is a product of matrices. One
-    that goes straight across convolves columns. One with extents in the plane convolves planes as a batch of images,
-    after its taps across have become output channels, the results of which are added with a shift; so have its taps
-    down and along the plane, if there are few. The gradient of such a sum is given by hand, since TensorFlow's own
-    pads every part. Strides across planes, dilation, groups and volumes of few voxels are left to Conv3D.
+    that goes straight across convolves columns. One with extents in the plane convolves planes as a batch of images:
+    its taps across become output channels, the results of which are added with a shift, or the planes around become
+    input channels. Gradients of such shifts are given by hand, since TensorFlow's own pads every part. Strides across
+    planes, dilation, groups and volumes of few voxels are left to Conv3D.
 
     Input: `(batch, depth, height, width, channels)` with fixed sizes but for the batch.
     """
@@ -43,11 +43,11 @@ class VolumetricConvolution(layers.Conv3D):
             return _product(_every_second(inputs), kernel)
         if math.prod(sizes) < FEW_VOXELS:
             return super().convolution_op(inputs, kernel)
-        odd = all(edge % 2 and edge // 2 < extent for edge, extent in zip(edges, sizes, strict=True))
-        if odd and set(strides) == {1}:
-            return _columns(inputs, kernel) if edges[1:] == (1, 1) else _folded(inputs, kernel)
         if edges[0] == 1:
             return _planes(inputs, ops.reshape(kernel, kernel.shape[1:]), strides[1:])
+        odd = all(edge % 2 and edge // 2 < extent for edge, extent in zip(edges, sizes, strict=True))
+        if odd and set(strides) == {1}:
+            return _columns(inputs, kernel) if edges[1:] == (1, 1) else _across(inputs, kernel)
         return super().convolution_op(inputs, kernel)
 
 
@@ -99,49 +99,42 @@ def _columns(x: Any, kernel: Any) -> Any:
     return ops.reshape(columns, (-1, *x.shape[1:4], kernel.shape[-1]))
 
 
-def _folded(x: Any, kernel: Any) -> Any:
-    *size, channels, filters = kernel.shape
-    folded = [0] if size[0] > 1 else []
-    for axis, most in ((1, MOST_DOWN), (2, MOST_ALONG)):
-        if math.prod(size[: axis + 1]) * filters > most * channels:
-            break
-        folded.append(axis)
-    kept = [axis for axis in range(3) if axis not in folded]
-    kernel = ops.transpose(kernel, (*kept, 3, *reversed(folded), 4))
-    if 2 in folded:
-        parts = ops.matmul(x, ops.reshape(kernel, (channels, -1)))
-    else:
-        plane = (1 if 1 in folded else size[1], size[2])
-        parts = _planes(x, ops.reshape(kernel, (*plane, channels, -1)))
-    for axis in reversed(folded):
-        parts = _shifted_sum(size[axis], axis + 1)(parts)
-    return parts
+def _across(x: Any, kernel: Any) -> Any:
+    count, *plane, channels, filters = kernel.shape
+    summed, shifted = _shifts(count)
+    if filters >= MANY * channels:
+        kernel = ops.transpose(ops.flip(kernel, axis=0), (1, 2, 0, 3, 4))
+        return _planes(shifted(x), ops.reshape(kernel, (*plane, count * channels, filters)))
+    kernel = ops.transpose(kernel, (1, 2, 3, 0, 4))
+    return summed(_planes(x, ops.reshape(kernel, (*plane, channels, count * filters))))
 
 
-def _shifted_sum(count: int, axis: int) -> Any:
-    """Returns the function that adds `count` groups of channels, each shifted along an axis by its place."""
+def _shifts(count: int) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """Returns two functions, each of which is the other's gradient.
+
+    One adds `count` groups of channels, each shifted across the planes by its place; the other makes such groups, each
+    of all channels, shifted the other way.
+    """
     reach = count // 2
 
     def padded(x: Any) -> Any:
-        return ops.pad(x, [(reach, reach) if place == axis else (0, 0) for place in range(5)])
+        return ops.pad(x, [(0, 0), (reach, reach), (0, 0), (0, 0), (0, 0)])
 
     def part(x: Any, start: int, channel: int, sizes: list[int]) -> Any:
         """Cuts a part out of what is padded: one operation, since a network has hundreds of these."""
-        begin = [start if place == axis else 0 for place in range(4)]
-        return tf.slice(x, [*begin, channel], [-1, *sizes])
+        return tf.slice(x, [0, start, 0, 0, channel], [-1, *sizes])
 
     @ops.custom_gradient
-    def shifted_sum(groups: Any) -> Any:
+    def summed(groups: Any) -> Any:
         *sizes, channels = groups.shape[1:]
-        each = channels // count
-        around = padded(groups)
+        each, around = channels // count, padded(groups)
         total = tf.add_n([part(around, place, place * each, [*sizes, each]) for place in range(count)])
+        return total, shifted
 
-        def gradient(upstream: Any) -> Any:
-            beyond = padded(upstream)
-            parts = [part(beyond, 2 * reach - place, 0, [*sizes, each]) for place in range(count)]
-            return tf.concat(parts, axis=-1)
+    @ops.custom_gradient
+    def shifted(x: Any) -> Any:
+        around, sizes = padded(x), x.shape[1:]
+        groups = tf.concat([part(around, 2 * reach - place, 0, sizes) for place in range(count)], axis=-1)
+        return groups, summed
 
-        return total, gradient
-
-    return shifted_sum if count > 1 else lambda groups: groups
+    return summed, shifted

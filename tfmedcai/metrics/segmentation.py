@@ -54,6 +54,24 @@ def precision_and_recall(prediction: ArrayLike, truth: ArrayLike) -> tuple[float
     return common / predicted if predicted else float("nan"), common / true if true else float("nan")
 
 
+def confusion(prediction: ArrayLike, truth: ArrayLike, classes: int) -> np.ndarray:
+    """Counts how often each class is taken for each other.
+
+    Args:
+        prediction: any shape, integers from 0 to `classes` - 1.
+        truth: of the same shape.
+        classes: number of classes, the background among them.
+
+    Returns:
+        `(classes, classes)` int: a row for each true class, a column for each predicted one.
+
+    >>> confusion([0, 1, 1], [0, 1, 0], 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    predicted, true = (np.asarray(labels).ravel().astype(np.int64) for labels in (prediction, truth))
+    return np.bincount(classes * true + predicted, minlength=classes**2).reshape(classes, classes)
+
+
 def _counts(prediction: ArrayLike, truth: ArrayLike) -> tuple[int, int, int]:
     first, second = (np.asarray(mask) != 0 for mask in (prediction, truth))
     if first.shape != second.shape:

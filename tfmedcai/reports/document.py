@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
 from matplotlib.figure import Figure
 
 Cell = str | int | float | None
@@ -11,9 +12,11 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Paragraph:
-    """One paragraph of plain text."""
+    """One paragraph of plain text, and after it what to type and where to look then."""
 
     text: str
+    code: str = ""
+    link: str = ""
     kind: ClassVar[str] = "paragraph"
 
 
@@ -77,13 +80,26 @@ class Picture:
     alt: str
     bitmap: bool = False  # PNG, for photographs and X-rays; else SVG
     paper: bool = False  # on white in dark mode too, for drawings that choose their own colours
+    kind: ClassVar[str] = "picture"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Pictures of one size that a slider goes through, slices of a volume say; where no script runs, one of them."""
+
+    images: Sequence[np.ndarray]  # (height, width, 3) uint8
+    labels: Sequence[str]  # what each shows, beside the slider
+    caption: str
+    alt: str
+    start: int = 0  # which is shown first
+    kind: ClassVar[str] = "stack"
 
 
 @dataclass(frozen=True)
 class Pictures:
     """Figures side by side where the window is wide enough."""
 
-    items: Sequence[Picture]
+    items: Sequence[Picture | Stack]
     kind: ClassVar[str] = "pictures"
 
 

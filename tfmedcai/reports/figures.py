@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import (
@@ -21,7 +21,17 @@ from tfmedcai.reports.series import (
     rank_correlations,
     scored,
 )
-from tfmedcai.reports.style import INK, colours, empty_axes, legend_above, log_if_wide, plain_numbers, say, styled
+from tfmedcai.reports.style import (
+    INK,
+    colours,
+    empty_axes,
+    legend_above,
+    log_if_wide,
+    plain_numbers,
+    say,
+    short,
+    styled,
+)
 from tfmedcai.reports.tables import metric_title
 
 __all__ = [
@@ -172,7 +182,7 @@ def score_by_cost(trials: Iterable[Row], objective: Objective = SCORE, cost: str
     for oracle, seeds in groups.items():
         points = np.asarray([(cost_of(row, cost), row["score"]) for seed in seeds.values() for row in seed], float)
         axes.scatter(
-            *points.T, s=14, color=colour[oracle], alpha=0.6, lw=0, label=oracle, rasterized=len(rows) > MANY_POINTS
+            *points.T, s=16, color=colour[oracle], alpha=0.75, lw=0, label=oracle, rasterized=len(rows) > MANY_POINTS
         )
     x, y = np.asarray([(cost_of(row, cost), row["score"]) for row in rows], float).T
     front = pareto_front(x, y, objective)
@@ -180,6 +190,8 @@ def score_by_cost(trials: Iterable[Row], objective: Objective = SCORE, cost: str
     log_if_wide(axes.set_xscale, x)
     if axes.get_xscale() == "log":
         plain_numbers(axes.xaxis)
+    else:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.set_xlabel(metric_title(cost))
     axes.set_ylabel(objective.label)
     axes.legend(loc="best")
@@ -241,8 +253,8 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Sequence[float
     """Draws how one quantity went during training: validation solid, training dashed, a band over the seeds.
 
     Args:
-        histories: network -> one history a seed; a history maps `metric` and `val_<metric>` to a value an epoch.
-        metric: name without the prefix `val_`.
+        histories: network -> one history a seed; a history maps `metric` and `validation_<metric>` to a value an epoch.
+        metric: name without the prefix `validation_`.
 
     Returns:
         The figure.
@@ -251,7 +263,9 @@ def training_curves(histories: Mapping[str, Sequence[Mapping[str, Sequence[float
     colour = colours(histories)
     values: list[np.ndarray] = []
     for name, seeds in histories.items():
-        for key, line, word in ((metric, "--", "training"), (f"val_{metric}", "-", "validation")):
+        # What is measured beside the loss is measured on samples that are held back.
+        own = ("--", "training") if metric == "loss" else ("-", "validation")
+        for key, line, word in ((metric, *own), (f"validation_{metric}", "-", "validation")):
             curves = [np.asarray(seed[key], float) for seed in seeds if len(seed.get(key, ()))]
             common = band(curves)
             if not common.count:

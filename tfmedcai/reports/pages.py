@@ -9,9 +9,11 @@ from matplotlib.axes import Axes
 
 from tfmedcai.reports import figures, summary, tables
 from tfmedcai.reports.comparison import Values, comparison_table
-from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures, Preformatted, Report, Section
+from tfmedcai.reports.confusion import confusion_table
+from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures, Preformatted, Report, Section, Stack
 from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, relaxed_courses, scored
 
+TENSORBOARD = "http://localhost:6006/"  # where it answers, unless it is told another port
 MOST_METRICS = 6  # training curves shown; loss first, then in the order recorded
 
 
@@ -27,14 +29,17 @@ class RunData:
     rounds: Sequence[Row] = ()  # rows of rounds.jsonl
     evaluations: Sequence[Row] = ()  # contents of evaluation.json, one a network and seed
     hand_made: str | None = None  # `model` of the hand-made network among the evaluations
-    cases: Sequence[Picture] = ()  # chosen cases of the best network
+    cases: Sequence[Picture | Stack] = ()  # chosen cases of the best network
     values: Values = field(default_factory=dict)  # network -> metric -> (n,) of all cases and seeds
     paired: Values = field(default_factory=dict)  # the same, one value a case, for tests between networks
+    confusions: Mapping[str, np.ndarray] = field(default_factory=dict)  # network -> counts, see `confusion_table`
+    classes: Sequence[str] = ()  # their names
     cost: str = "parameters"  # second objective
     histories: Mapping[str, Sequence[Mapping[str, Sequence[float]]]] = field(default_factory=dict)
     settings_text: str = ""
     environment: Mapping[str, Any] = field(default_factory=dict)
     draw_best: Callable[[Axes], None] | None = None  # draws the best block into empty axes
+    tensorboard: str = ""  # command that shows the run in TensorBoard
 
 
 def search_report(data: RunData) -> Report:
@@ -49,7 +54,7 @@ def search_report(data: RunData) -> Report:
     sections = [
         Section("Summary", _summary(data)),
         Section("Search", _search(data)),
-        Section("Best block", _block(data)),
+        Section("Best architecture", _architecture(data)),
         Section("Evaluation", _evaluation(data)),
         Section("Cases", _cases(data)),
         Section("Training", _training(data)),
@@ -86,7 +91,11 @@ def _summary(data: RunData) -> list[Part]:
     if not best:
         sentences.insert(0, "No architecture was scored." if data.trials else "No trial has ended yet.")
     sentences.append(summary.compare_networks(data.evaluations, data.hand_made))
-    return parts + [Paragraph(text) for text in sentences if text]
+    parts += [Paragraph(text) for text in sentences if text]
+    if data.tensorboard:
+        text = "TensorBoard shows the courses of trials and trainings, and pictures:"
+        parts.append(Paragraph(text, data.tensorboard, TENSORBOARD))
+    return parts
 
 
 def _search(data: RunData) -> list[Part]:
@@ -153,12 +162,12 @@ def _no_ranks(data: RunData) -> str:
     return "The search used no value estimator."
 
 
-def _block(data: RunData) -> list[Part]:
+def _architecture(data: RunData) -> list[Part]:
     best = summary.best_trial(data.trials, data.objective, data.oracle)
     if data.draw_best is None:
         return [Paragraph("There is no drawing of the best architecture.")]
     text = str(best.get("architecture") or "(empty)") if best else "best architecture"
-    picture = Picture(figures.block(data.draw_best), text, f"Graph of the block {text}", paper=True)
+    picture = Picture(figures.block(data.draw_best), text, f"Drawing of the architecture {text}", paper=True)
     return [Pictures([picture])]
 
 
@@ -169,6 +178,7 @@ def _evaluation(data: RunData) -> list[Part]:
         parts = [
             tables.error_table(data.evaluations, data.hand_made),
             *([compared] if (compared := comparison_table(data.paired)) else []),
+            *([confusion_table(data.confusions, data.classes)] if data.confusions else []),
             tables.seed_table(data.evaluations),
         ]
     metrics = dict.fromkeys(metric for measured in data.values.values() for metric in measured)
@@ -196,7 +206,7 @@ def _cases(data: RunData) -> list[Part]:
 
 
 def _training(data: RunData) -> list[Part]:
-    keys = [key.removeprefix("val_") for seeds in data.histories.values() for seed in seeds for key in seed]
+    keys = [key.removeprefix("validation_") for seeds in data.histories.values() for seed in seeds for key in seed]
     metrics = sorted(dict.fromkeys(key for key in keys if key != "epoch"), key=lambda key: key != "loss")
     if not metrics:
         return [Paragraph("No training history was kept.")]
@@ -221,7 +231,7 @@ def _trials(data: RunData) -> list[Part]:
 
 
 def _settings(data: RunData) -> list[Part]:
-    lines = [f"{name}: {value}" for name, value in _flat(data.environment)]
+    lines = [f"{name}: {value}" for name, value in flat(data.environment)]
     parts: list[Part] = []
     if data.settings_text:
         parts.append(Preformatted("Settings", data.settings_text))
@@ -230,11 +240,16 @@ def _settings(data: RunData) -> list[Part]:
     return parts or [Paragraph("Neither settings nor environment were recorded.")]
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Lists the values of nested tables by their dotted names.
+
+    >>> flat({"a": {"b": [1, 2]}})
+    [('a.b', '1, 2')]
+    """
     pairs: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
-            pairs += _flat(value, f"{prefix}{name}.")
+            pairs += flat(value, f"{prefix}{name}.")
         elif isinstance(value, (list, tuple)):
             pairs.append((prefix + str(name), ", ".join(str(item) for item in value)))
         else:

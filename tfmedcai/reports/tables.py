@@ -14,13 +14,13 @@ UNITS = {"mm": "mm", "deg": "deg", "px": "px", "s": "s", "ms": "ms"}
 
 
 def metric_label(metric: str) -> tuple[str, str]:
-    """Returns the name of a metric as words and unit.
+    """Returns the name of a metric as words and unit; behind a number it is the unit of that.
 
-    >>> metric_label("position_error_mm"), metric_label("dice")
-    (('position error', 'mm'), ('dice', ''))
+    >>> metric_label("position_error_mm"), metric_label("dice"), metric_label("within_20_px")
+    (('position error', 'mm'), ('dice', ''), ('within 20 px', ''))
     """
     words, _, unit = metric.rpartition("_")
-    if words and unit in UNITS:
+    if words and unit in UNITS and not words[-1].isdigit():
         return words.replace("_", " "), UNITS[unit]
     return metric.replace("_", " "), ""
 
@@ -47,6 +47,15 @@ def number(value: float, unit: str = "") -> str:
     ('0.017', '0.52', '-')
     """
     return format(value, DIGITS.get(unit, ".4g")) if math.isfinite(value) else "-"
+
+
+def spread(mean: float, std: float, unit: str = "") -> str:
+    """Writes a mean and its standard deviation.
+
+    >>> spread(0.5, 0.25, "mm"), spread(float("nan"), float("nan"))
+    ('0.500 ± 0.250', '-')
+    """
+    return f"{number(mean, unit)} ± {number(std, unit)}" if math.isfinite(mean) else "-"
 
 
 def by_model(evaluations: Iterable[Row]) -> dict[str, list[Row]]:
@@ -96,7 +105,7 @@ def between(values: Sequence[float], unit: str = "") -> str:
     """
     if len(values) < 2:
         return "one seed"
-    return f"{number(float(np.mean(values)), unit)} ± {number(float(np.std(values, ddof=1)), unit)}"
+    return spread(float(np.mean(values)), float(np.std(values, ddof=1)), unit)
 
 
 def error_table(evaluations: Sequence[Row], hand_made: str | None) -> Table:
@@ -147,7 +156,7 @@ def _results(rows: Sequence[Row], group: str, metrics: Sequence[str]) -> list[Ce
             continue
         mean, std = pooled(seeds)
         order = [number(value, unit) for value in extremes(seeds)]
-        cells += [f"{number(mean, unit)} ± {number(std, unit)}", *order]
+        cells += [spread(mean, std, unit), *order]
         cells.append(between([s["mean"] for s in seeds], unit))
     return cells
 
@@ -190,7 +199,7 @@ def seed_table(evaluations: Sequence[Row]) -> Table:
             cells: list[Cell] = [str(row["model"]), row.get("seed"), group]
             for metric in metrics:
                 one, unit = results.get(metric), metric_label(metric)[1]
-                cells.append(f"{number(one['mean'], unit)} ± {number(one['std'], unit)}" if one else None)
+                cells.append(spread(one["mean"], one["std"], unit) if one else None)
             cells += [max(one["n"] for one in results.values()), row.get("parameters"), row.get("architecture") or "-"]
             rows.append(cells)
     return Table("Each seed: mean ± standard deviation over its cases.", columns, [Body(rows)])
@@ -227,7 +236,7 @@ def trial_table(trials: Sequence[Row], objective: Objective, cost: str = "parame
     front = pareto_front([cost_of(row, cost) for row in costed], [row["score"] for row in costed], objective)
     best = {id(costed[place]) for place in front}
     rows = [_trial(row, cost, id(row) in best) for row in [*ranked, *(row for row in trials if id(row) not in known)]]
-    caption = f"All trials, best {objective.label} first, failed ones last. A heading sorts; the fields above filter."
+    caption = f"All trials, best {objective.label} first, failed ones last."
     return Table(caption, columns, [Body(rows)], row_header=2, interactive=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tfmedcai import registry
-from tfmedcai.cli import SettingsOptions, main, progress
+from tfmedcai.cli import SettingsOptions, in_words, main, progress
 from tfmedcai.config import NO_BASELINE, RELAXING_ORACLE, Settings
 from tfmedcai.journal import Journal, Row
 from tfmedcai.runs import Run, new_run, write_whole
@@ -86,19 +86,21 @@ def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":
     """Returns what runs the trials; nothing of it depends on the settings of the run but how long it may take."""
     from tfmedcai.search.executors.executor import Care, InProcess, Needs
     from tfmedcai.search.executors.processes import LocalProcesses
+    from tfmedcai.search.scoring import Scoring
 
+    scoring = Scoring(task, run)
     search, needs = task.settings.search, Needs(options.cpus, options.gpus, options.memory_gb)
     if options.executor == "in_process":
         if search.time_limit_min is not None:
             raise ValueError("`search.time_limit_min` needs `--executor processes` or `ray`. Received `in_process`.")
-        return InProcess(task.score)
+        return InProcess(scoring)
     os.environ |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else this process would leave no GPU to the trials
     care = Care(search.retries, search.time_limit_min and 60 * search.time_limit_min, run.log)
     if options.executor == "processes":
-        return LocalProcesses(task.score, options.workers, needs, care)
+        return LocalProcesses(scoring, options.workers, needs, care)
     from tfmedcai.search.executors.ray_cluster import RayCluster
 
-    return RayCluster(task.score, options.address, options.workers, needs, care)
+    return RayCluster(scoring, options.address, options.workers, needs, care)
 
 
 def dry_run(settings: Settings) -> None:
@@ -153,11 +155,13 @@ def _search_one(
     if isinstance(oracle, SupernetOracle):
         _learn(oracle, task, relaxing, run, seed, quiet)
     rounds = _rounds_writer(run, oracle, name, seed)
+    show = _trial_shower(run, name, seed)
     best: list[float] = []
     with progress(limits.trials, f"{name}, seed {seed}", quiet=quiet) as tell:
 
         def finished(row: Row) -> None:
             rounds()
+            show(row)
             if row["score"] is not None:
                 best.append(row["score"])
             score = f"{row['score']:.4g}" if row["score"] is not None else f"failed: {row['reason']}"
@@ -192,13 +196,30 @@ def _search_one(
 
 def _learn(oracle: "SupernetOracle", task: "Task", relaxing: "RelaxedSearch", run: Run, seed: int, quiet: bool) -> None:
     """Runs the relaxed search on each part of the data, or goes on with it, and hands the oracle what came out."""
+    from tfmedcai.tasks.events import course
     from tfmedcai.tasks.fitting import Keeper
 
     for part in range(task.parts):
         with progress(task.settings.supernet.epochs, f"supernet, seed {seed}, part {part}", quiet=quiet) as tell:
-            keeper = Keeper(run.relaxed(seed, part), lambda row: tell(" ".join(f"{k} {v:.4g}" for k, v in row.items())))
+            said = course(run.relaxed_events(seed, part), lambda row, tell=tell: tell(in_words(row)))
+            keeper = Keeper(run.relaxed(seed, part), said)
             weights = seed * task.parts + part
             oracle.learn(*relaxing.run(lambda part=part: task.relaxed(seed, part), weights, keeper))
+
+
+def _trial_shower(run: Run, name: str, seed: int) -> Callable[[Row], None]:
+    """Returns a function that writes a trial for TensorBoard, unless it was in the journal when the search began."""
+    from tfmedcai.search.tuner import trial_name
+    from tfmedcai.tasks.events import write_trial
+
+    known = {row["trial"] for row in Journal(run.trials).read() if (row["oracle"], row["seed"]) == (name, seed)}
+
+    def show(row: Row) -> None:
+        if row["trial"] not in known:
+            trial = trial_name(name, seed, row["trial"])
+            write_trial(run.trial_events(trial), trial, row)
+
+    return show
 
 
 def _rounds_writer(run: Run, oracle: Any, name: str, seed: int) -> Callable[[], None]:

@@ -26,7 +26,7 @@ class PartScorer:
     """Scores architectures by their parts, which may run side by side; a part that the journal holds runs no more.
 
     Args:
-        executor: trains one part: architecture, epochs, seed, number of the part -> metrics.
+        executor: trains one part: architecture, epochs, seed, number of the part, name of the call -> metrics.
         parts: number of parts.
         seed: seed of the search.
         journal: where the parts are written as they end.
@@ -87,7 +87,7 @@ class PartScorer:
             call = self._waiting.popleft()
             name, row = self._calls[call]
             trial = self._trials[name]
-            self.executor.submit(call, trial.architecture, trial.epochs, self.seed, row["part"])
+            self.executor.submit(call, trial.architecture, trial.epochs, self.seed, row["part"], call)
 
     def _take(self, call: Ended) -> None:
         name, row = self._calls.pop(call.name)

@@ -256,7 +256,16 @@ class Tuner:
             self._scored += row["score"] is not None
 
     def _trial_name(self, proposal: Proposal) -> str:
-        return f"{self.name}-{self.seed}-{proposal.number}"
+        return trial_name(self.name, self.seed, proposal.number)
+
+
+def trial_name(oracle: str, seed: int, number: int) -> str:
+    """Names a trial in files of its own.
+
+    >>> trial_name("latent", 0, 12)
+    'latent-0-12'
+    """
+    return f"{oracle}-{seed}-{number}"
 
 
 def _identity(row: Row) -> tuple[str, int]:

@@ -17,7 +17,7 @@ from tfmedcai.geometry.crop import PatchGeometry, disturb, inside_image, sample_
 from tfmedcai.geometry.landmarks import project_landmarks
 from tfmedcai.inference.iterative_pose import refine
 from tfmedcai.metrics.pose import pose_errors
-from tfmedcai.metrics.statistics import summary_of
+from tfmedcai.metrics.statistics import fingerprint, summary_of
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import Objective
@@ -26,7 +26,16 @@ from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Arrays, Keeper, Row, array_source, mean_squared_error, train
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
 from tfmedcai.tasks.relaxed import Relaxed, halves
-from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network, build_supernet
+from tfmedcai.tasks.task import (
+    MEASURED_ON,
+    OF_ALL,
+    Candidate,
+    Evaluation,
+    Signature,
+    Task,
+    build_network,
+    build_supernet,
+)
 
 # A start pose has no tilt and the usual resolution of a C-arm (i3PosNet's evaluation protocol).
 START_TILT, START_RESOLUTION = 0.0, 0.15
@@ -85,9 +94,8 @@ class PoseTask(Task):
     def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
         """-log10 of the mean squared error of the normalised landmarks on the model-selection images."""
         fit = self.settings.search.fit
-        model, rows = train(
-            lambda: self.network(architecture, search=True), self.samples["training"], None, fit, epochs, seed
-        )
+        keeper, learnt = Keeper(tell=self.tell), self.samples["training"]
+        model, rows = train(lambda: self.network(architecture, search=True), learnt, None, fit, epochs, seed, keeper)
         error = mean_squared_error(model, self.samples["test"])
         metrics = {
             self.objective.name: -math.log10(error),
@@ -127,7 +135,8 @@ class PoseTask(Task):
             autograph=False,
         )
         images, truths, starts, results = [], [], [], {count: [] for count in counts}
-        for index, sample in enumerate(evaluation_images(self.settings.pose, self.settings.seed)):
+        samples = evaluation_images(self.settings.pose, self.settings.seed)
+        for index, sample in enumerate(self.followed(samples, "images")):
             truth = tf.repeat(sample["image_pose"][tf.newaxis], self.settings.pose.draws, axis=0)
             start = start_poses(truth, (self.settings.seed, index))
             images.append(sample["image"].numpy())
@@ -141,6 +150,7 @@ class PoseTask(Task):
         report = {
             "images": len(images),
             "draws": self.settings.pose.draws,
+            MEASURED_ON: fingerprint(truth, start, [image.mean() for image in images]),
             "groups": {
                 f"{count} iteration{'s' * (count > 1)}": {
                     metric: summary_of(values) for metric, values in errors[count].items()

@@ -115,7 +115,9 @@ class RegistrationTask(Task):
         """Mean cosine between the gradients of similarity and geodesic distance, on volumes held back."""
         fit = self.settings.search.fit
         source = self._source(architecture, fit, seed, epochs)
-        model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, seed)
+        model, rows = train_on(
+            lambda: self.network(architecture, search=True), source, fit, epochs, seed, Keeper(tell=self.tell)
+        )
         metrics = {
             self.objective.name: rows[-1][self.objective.name],
             "training_loss": rows[-1]["loss"],
@@ -182,6 +184,7 @@ class RegistrationTask(Task):
             Gao et al., A fully differentiable framework for 2D/3D registration, TMI 2024, section III-D.
         """
         agreement = {self.objective.name: self._agreement(self._unseen)(model)}
+        self._trials.followed = self.followed
         learned = None if regresses(model) else partial(learned_cost, model)
         summary, cases = evaluated(self._trials, similarity_stage(self._descent, model), learned)
         return Evaluation(agreement | summary, cases)

@@ -19,7 +19,7 @@ from tfmedcai.geometry.pose_samples import sample_moving, sample_starts, sample_
 from tfmedcai.geometry.rigid import compose
 from tfmedcai.layers.projector import ProjectiveSpatialTransformer
 from tfmedcai.metrics.registration import registration_errors, success_rate
-from tfmedcai.metrics.statistics import summary_of
+from tfmedcai.metrics.statistics import fingerprint, summary_of
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.registration_figures import success_figure
 from tfmedcai.reports.registration_overlay import overlay_edges
@@ -27,7 +27,7 @@ from tfmedcai.tasks.registration_data import attenuations, camera_of
 from tfmedcai.tasks.registration_problem import Cost, Problem, View
 from tfmedcai.tasks.registration_stages import Stage, descent_stage, evolution_stage
 from tfmedcai.tasks.registration_study import POSES, studied, study_pictures
-from tfmedcai.tasks.task import OF_ALL
+from tfmedcai.tasks.task import MEASURED_ON, OF_ALL, Follow, unseen
 
 NETWORK, ALONE = "network", {"cma_es": "patch_gradient_ncc", "descent": "gradient_ncc"}
 METRICS = ("mean_tre_mm", "rotation_deg", "in_plane_mm", "depth_mm")
@@ -49,6 +49,7 @@ class Trials:
         self, subjects: Sequence[Anatomy], registration: RegistrationSettings, registering: RegisterSettings, seed: int
     ):
         self.registration, self.registering, self.camera = registration, registering, camera_of(registration)
+        self.followed: Follow = unseen
         cases, magnitudes = registration.evaluation_cases, registration.magnitudes
         self.groups = (*(f"{magnitude:g}" for magnitude in magnitudes), ANYWHERE)
         self.group = np.repeat(self.groups, cases)
@@ -81,13 +82,14 @@ class Trials:
         """What methods without a network come to: name -> poses `(cases, 6)`."""
         makers = {"cma_es": evolution_stage, "descent": descent_stage}
         return {
-            name: self.solved(makers[name](self.registering, ALONE[name]), self.starts)
+            name: self.solved(makers[name](self.registering, ALONE[name]), self.starts, name)
             for name in self.registration.beside
         }
 
-    def solved(self, stage: Stage, starts: np.ndarray) -> np.ndarray:
-        """Registers all cases by a stage; returns poses `(cases, 6)`."""
-        return np.stack([stage(problem, start).pose for problem, start in zip(self.problems, starts, strict=True)])
+    def solved(self, stage: Stage, starts: np.ndarray, method: str) -> np.ndarray:
+        """Registers all cases by a stage, named for whoever follows; returns poses `(cases, 6)`."""
+        cases = self.followed([*zip(self.problems, starts, strict=True)], f"registrations by {method}")
+        return np.stack([stage(problem, start).pose for problem, start in cases])
 
     def errors(self, found: np.ndarray) -> dict[str, np.ndarray]:
         """Measures poses `(cases, 6)`."""
@@ -109,10 +111,10 @@ def evaluated(
         success is a mean target registration error below 10 mm.
     """
     registration, registering = trials.registration, trials.registering
-    found = {NETWORK: trials.solved(stage, trials.starts)}
+    found = {NETWORK: trials.solved(stage, trials.starts, NETWORK)}
     if "cma_es" in registration.beside:
         after = evolution_stage(registering, ALONE["cma_es"])
-        found[f"{NETWORK}, cma_es"] = trials.solved(after, found[NETWORK])
+        found[f"{NETWORK}, cma_es"] = trials.solved(after, found[NETWORK], f"{NETWORK}, then cma_es")
     found |= trials.alone
     errors = {method: trials.errors(poses) for method, poses in found.items()}
     groups, success = {}, {}
@@ -125,6 +127,7 @@ def evaluated(
     study = _studied(trials, errors[NETWORK]["mean_tre_mm"], learned)
     correlation = dict(zip(study["study"].tolist(), study["correlations"].tolist(), strict=True))
     summary = {"cases": len(trials.truth), "groups": groups, "success": success, "correlation": correlation}
+    summary[MEASURED_ON] = fingerprint(trials.truth, trials.starts, trials.points)
     arrays = {OF_ALL + name: errors[NETWORK][name] for name in METRICS} | study
     arrays |= {"methods": np.array(list(errors)), "starts_at": trials.group}
     arrays["tre_mm"] = np.stack([values["mean_tre_mm"] for values in errors.values()])

@@ -1,6 +1,8 @@
-"""The report of a run: reads what its folder holds and writes one HTML file and the picture of the progress."""
+"""Reports of runs: reads what their folders hold and writes one HTML file, and the picture of the progress."""
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,18 +14,20 @@ from tfmedcai.reports.comparison import paired
 from tfmedcai.reports.figures import progress
 from tfmedcai.reports.html import write_report
 from tfmedcai.reports.pages import RunData, search_report
+from tfmedcai.reports.run_comparison import comparison_report
 from tfmedcai.reports.summary import best_trial
 from tfmedcai.runs import ModelFolder, Run, read_json, write_whole
 from tfmedcai.tasks.fitting import read_history
-from tfmedcai.tasks.task import OF_ALL, make_space, make_task
+from tfmedcai.tasks.task import CLASSES, CONFUSION, OF_ALL, make_space, make_task
 
 
-def write_run_report(run: Run, settings: Settings) -> None:
+def write_run_report(run: Run, settings: Settings, path: Path | None = None) -> None:
     """Writes the report of a run from whatever is there: trials, trained networks, evaluations.
 
     Args:
         run: the run folder.
         settings: its settings.
+        path: the HTML file; None for the report in the run folder.
 
     Raises:
         ValueError: if a file of the run is damaged; the message names it.
@@ -31,7 +35,21 @@ def write_run_report(run: Run, settings: Settings) -> None:
     data = run_data(run, settings)
     if data.trials:
         write_progress(run, settings, data.trials)
-    write_whole(run.report, lambda path: write_report(path, search_report(data)))
+    write_whole(path or run.report, lambda temporary: write_report(temporary, search_report(data)))
+
+
+def write_comparison(runs: Sequence[tuple[Run, Settings]], path: Path) -> None:
+    """Writes the report that compares runs.
+
+    Args:
+        runs: run folders and their settings.
+        path: the HTML file.
+
+    Raises:
+        ValueError: if a file of a run is damaged; the message names it.
+    """
+    report = comparison_report([run_data(run, settings) for run, settings in runs])
+    write_whole(path, lambda temporary: write_report(temporary, report))
 
 
 def write_progress(run: Run, settings: Settings, trials: Any) -> None:
@@ -62,6 +80,7 @@ def run_data(run: Run, settings: Settings) -> RunData:
     for folder in trained:
         histories.setdefault(cards[folder.folder]["network"], []).append(read_history(folder.history))
     values = case_values(run)
+    confusions, classes = _confusions(evaluated)
     return RunData(
         title=run.folder.name,
         task=settings.task,
@@ -74,11 +93,14 @@ def run_data(run: Run, settings: Settings) -> RunData:
         cases=task.case_pictures(_arrays((searched or evaluated)[0])) if evaluated else (),
         values=paired(values, seeds_hold_out=True),
         paired=paired(values, seeds_hold_out=task.seeds_hold_out),
+        confusions=confusions,
+        classes=classes,
         cost=settings.search.cost,
         histories=histories,
         settings_text=run.settings.read_text(),
         environment=read_json(run.environment),
         draw_best=partial(space.draw, space.parse(best["architecture"])) if best else None,
+        tensorboard=f"tensorboard --logdir {run.tensorboard}" if run.tensorboard.exists() else "",
     )
 
 
@@ -88,12 +110,24 @@ def case_values(run: Run) -> dict[str, dict[str, list[np.ndarray]]]:
     for folder in run.trained():
         if folder.evaluation.exists():
             of_network = found.setdefault(read_json(folder.card)["network"], {})
-            for name, array in _arrays(folder).items():
-                if name.startswith(OF_ALL):
-                    of_network.setdefault(name.removeprefix(OF_ALL), []).append(array)
+            for name, array in _arrays(folder, lambda name: name.startswith(OF_ALL)).items():
+                of_network.setdefault(name.removeprefix(OF_ALL), []).append(array)
     return found
 
 
-def _arrays(folder: ModelFolder) -> dict[str, np.ndarray]:
+def _confusions(evaluated: Sequence[ModelFolder]) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Adds up over the seeds what each network took for what; returns also the names of the classes."""
+    counts: dict[str, np.ndarray] = {}
+    classes: list[str] = []
+    for folder in evaluated:
+        found = _arrays(folder, lambda name: name in (CONFUSION, CLASSES))
+        if found:
+            network = read_json(folder.card)["network"]
+            counts[network] = counts.get(network, 0) + found[CONFUSION]
+            classes = found[CLASSES].tolist()
+    return counts, classes
+
+
+def _arrays(folder: ModelFolder, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
     with np.load(folder.cases, allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: arrays[name] for name in arrays.files if wanted(name)}

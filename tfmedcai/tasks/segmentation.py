@@ -17,11 +17,11 @@ from tfmedcai.data.volumes import write_volume
 from tfmedcai.inference.regridding import regridded
 from tfmedcai.inference.sliding_window import Windows, sliding_window
 from tfmedcai.losses.segmentation import CrossEntropy, DiceCrossEntropy, SoftDice
-from tfmedcai.metrics.segmentation import METRICS, dice, structure_table
-from tfmedcai.metrics.statistics import summary_of
-from tfmedcai.reports.contours import contours
-from tfmedcai.reports.document import Picture
+from tfmedcai.metrics.segmentation import METRICS, confusion, dice, structure_table
+from tfmedcai.metrics.statistics import fingerprint, summary_of
+from tfmedcai.reports.document import Stack
 from tfmedcai.reports.series import Objective
+from tfmedcai.reports.slices import grey_levels, slice_stack, slices_to_show
 from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Keeper, Row, Source, train_on
 from tfmedcai.tasks.relaxed import Relaxed
@@ -37,10 +37,23 @@ from tfmedcai.tasks.segmentation_data import (
     prepare,
     restored,
 )
-from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network, build_supernet
+from tfmedcai.tasks.task import (
+    BACKGROUND,
+    CLASSES,
+    CONFUSION,
+    MEASURED_ON,
+    OF_ALL,
+    Candidate,
+    Evaluation,
+    Signature,
+    Task,
+    build_network,
+    build_supernet,
+)
 
 LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
 OUTPUTS = ("classes", "probabilities")
+MOST_SLICES = 24  # of a case that a report shows
 LAST = 0.2  # part of the epochs over which a score is averaged (MB-NAS, section 2.3)
 
 
@@ -118,7 +131,9 @@ class SegmentationTask(Task):
         fit = self.settings.search.fit
         weights = seed * self.parts + part
         source = self._source(training, fit.batch_size, weights, measure)
-        model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, weights)
+        model, rows = train_on(
+            lambda: self.network(architecture, search=True), source, fit, epochs, weights, Keeper(tell=self.tell)
+        )
         metrics = {
             self.objective.name: float(np.mean([row["validation_dice"] for row in rows if "validation_dice" in row])),
             "training_loss": rows[-1]["loss"],
@@ -152,12 +167,14 @@ class SegmentationTask(Task):
         structures = {name: number for number, name in enumerate(segmentation.structures, start=1)}
         segment = self._segmenter(model)
         measured: list[tuple[Prepared, np.ndarray, list[dict[str, Any]]]] = []
-        for case in self._chosen(self._outer(seed).validation):
+        taken_for = np.zeros((1 + len(structures),) * 2, int)
+        for case in self.followed(self._chosen(self._outer(seed).validation), "cases"):
             classes = segment(case.image)
             answer, truth = restored(classes, case), case.truth
             assert truth is not None  # noqa: S101 (the cases of a run have labels)
             rows = structure_table(answer.array, truth.array, truth.spacing, structures, segmentation.tolerance_mm)
             measured.append((case, classes, rows))
+            taken_for += confusion(answer.array, truth.array, len(taken_for))
         groups = {
             name: {
                 metric: summary_of([row[metric] for _, _, rows in measured for row in rows if row["structure"] == name])
@@ -170,20 +187,21 @@ class SegmentationTask(Task):
             OF_ALL + metric: np.array([_mean_known([row[metric] for row in rows]) for _, _, rows in measured])
             for metric in METRICS
         }
-        report = {"cases": [case.id for case, _, _ in measured], "groups": groups}
+        everything |= {CONFUSION: taken_for, CLASSES: np.array([BACKGROUND, *structures])}
+        voxels = [row["true_voxels"] for _, _, rows in measured for row in rows]
+        ids = [case.id for case, _, _ in measured]
+        report = {"cases": ids, MEASURED_ON: fingerprint(ids, voxels), "groups": groups}
         return Evaluation(report, _pictured(measured) | everything)
 
     @staticmethod
-    def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
-        """The best, median and worst case, each in the slice with most of its structures."""
-        pictures = []
+    def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Stack]:
+        """The best, median and worst case, slice by slice."""
+        stacks = []
         for place, label in enumerate(cases["label"]):
             title = f"{label}: {cases['id'][place]}, Dice {cases['dice'][place]:.3f}"
-            slices = (cases[f"{kind}_{place}"] for kind in ("image", "truth", "predicted"))
-            figure = contours(*slices, aspect=float(cases["aspect"][place]), title=title)
-            alt = f"Slice of the {label} case with the outlines of truth and prediction."
-            pictures.append(Picture(figure, f"{title}. Green: truth; dashed red: prediction.", alt, bitmap=True))
-        return pictures
+            volumes = {kind: cases[f"{kind}_{place}"] for kind in ("image", "truth", "predicted")}
+            stacks.append(slice_stack(volumes, cases[f"slices_{place}"], float(cases["aspect"][place]), title))
+        return stacks
 
     def signatures(self, model: keras.Model) -> dict[str, Signature]:
         """A volume of raw grey values in, classes and probabilities of its voxels out."""
@@ -363,7 +381,7 @@ def _augmentation(segmentation: Any) -> Augmentation:
 
 
 def _pictured(measured: list[tuple[Prepared, np.ndarray, list[dict[str, Any]]]]) -> dict[str, np.ndarray]:
-    """Returns the best, median and worst case by mean Dice, each in the slice with most of its structures."""
+    """Returns the best, median and worst case by mean Dice, in slices through their structures."""
     means = [float(np.nanmean([row["dice"] for row in rows])) for _, _, rows in measured]
     order = np.argsort(means)[::-1]
     chosen = {0: "best", len(order) // 2: "median", len(order) - 1: "worst"} if len(order) > 1 else {0: "only"}
@@ -379,10 +397,11 @@ def _pictured(measured: list[tuple[Prepared, np.ndarray, list[dict[str, Any]]]])
     for number, place in enumerate(places):
         case, classes, _ = measured[place]
         label = case.label if case.label is not None else classes
-        z = int(np.argmax((label > 0).sum(axis=(0, 1))))
+        slices = slices_to_show(label, classes, MOST_SLICES)
         arrays |= {
-            f"image_{number}": case.image[:, :, z, 0].astype(np.float32),
-            f"truth_{number}": label[:, :, z],
-            f"predicted_{number}": classes[:, :, z],
+            f"slices_{number}": slices,
+            f"image_{number}": grey_levels(case.image[:, :, slices, 0]),
+            f"truth_{number}": label[:, :, slices],
+            f"predicted_{number}": classes[:, :, slices],
         }
     return arrays

@@ -2,7 +2,7 @@
 
 import abc
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,13 +15,17 @@ import tfmedcai.layers.spatial  # noqa: F401 - whoever has a task can load netwo
 from tfmedcai import registry
 from tfmedcai.config import Fit, Settings
 from tfmedcai.metrics.complexity import latency_ms, multiply_accumulates
-from tfmedcai.reports.document import Picture
-from tfmedcai.reports.series import Objective
+from tfmedcai.reports.document import Picture, Stack
+from tfmedcai.reports.series import Objective, Row
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
 from tfmedcai.tasks.relaxed import Relaxed
 
+Follow = Callable[[Sequence[Any], str], Iterable[Any]]  # steps, and what they are
 Candidate = Architecture | str  # what a search found, or the name of a network made by hand
-OF_ALL = "all_"  # prefix of the arrays of an evaluation that hold a metric of all cases
+# Arrays of an evaluation that a report looks for: metrics of all cases (a prefix), what was taken for what, and names.
+OF_ALL, CONFUSION, CLASSES = "all_", "confusion", "classes"
+MEASURED_ON = "measured_on"  # in its summary: fingerprint of the cases
+BACKGROUND = "background"  # name of class 0
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,22 @@ class Evaluation:
 
     Attributes:
         summary: JSON types; its "groups" are the results by group (a number of iterations, a structure), the one that
-            matters most first: metric -> what `summary_of` says.
-        cases: arrays for pictures of chosen cases, and as `OF_ALL + metric` the values of all cases.
+            matters most first: metric -> what `summary_of` says; its `MEASURED_ON` the fingerprint of the cases.
+        cases: arrays for pictures of chosen cases, as `OF_ALL + metric` the values of all cases, and where classes are
+            told apart `CONFUSION`, see `metrics.segmentation.confusion`, with the names `CLASSES`.
     """
 
     summary: dict[str, Any]
     cases: dict[str, np.ndarray]
+
+
+def ignore(row: Row) -> None:
+    """Tells nobody."""
+
+
+def unseen(steps: Sequence[Any], what: str) -> Iterable[Any]:
+    """Shows nobody how far it is."""
+    return steps
 
 
 class Task(abc.ABC):
@@ -60,6 +74,10 @@ class Task(abc.ABC):
 
     Args:
         settings: the settings of the run; data are made or read when first needed.
+
+    Attributes:
+        tell: is told each epoch of a `score`, by whoever wants to show it.
+        followed: hands on the steps of an `evaluate` one by one, while whoever wants to shows how far it is.
     """
 
     name: ClassVar[str]
@@ -70,6 +88,8 @@ class Task(abc.ABC):
 
     def __init__(self, settings: Settings):
         self.settings = settings
+        self.tell: Callable[[Row], None] = ignore
+        self.followed: Follow = unseen
 
     @abc.abstractmethod
     def prepare(self) -> None:
@@ -180,7 +200,7 @@ class Task(abc.ABC):
 
     @staticmethod
     @abc.abstractmethod
-    def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
+    def case_pictures(cases: Mapping[str, np.ndarray]) -> Sequence[Picture | Stack]:
         """Draws the chosen cases of an evaluation for the report."""
 
     @abc.abstractmethod

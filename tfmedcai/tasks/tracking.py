@@ -23,14 +23,25 @@ from tfmedcai.metrics.landmarks import (
     relative_errors,
     threshold_scores,
 )
-from tfmedcai.metrics.segmentation import dice, precision_and_recall
-from tfmedcai.metrics.statistics import summary_of
+from tfmedcai.metrics.segmentation import confusion, dice, precision_and_recall
+from tfmedcai.metrics.statistics import fingerprint, summary_of
 from tfmedcai.reports.document import Picture
 from tfmedcai.reports.frames import frame_figure
 from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture
 from tfmedcai.tasks.fitting import Keeper, Loss, Row, Source, seed_everything, train_on
-from tfmedcai.tasks.task import OF_ALL, Candidate, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.task import (
+    BACKGROUND,
+    CLASSES,
+    CONFUSION,
+    MEASURED_ON,
+    OF_ALL,
+    Candidate,
+    Evaluation,
+    Signature,
+    Task,
+    build_network,
+)
 from tfmedcai.tasks.tracking_data import (
     Samples,
     batches,
@@ -116,7 +127,7 @@ class TrackingTask(Task):
 
         model = self._seeded(architecture, seed, search=True)
         source = self._source(model, learnt, fit.batch_size, seed)
-        model, rows = train_on(lambda: model, source, fit, epochs, seed)
+        model, rows = train_on(lambda: model, source, fit, epochs, seed, Keeper(tell=self.tell))
         errors = self._errors(held_back, self._tracked(model, held_back.images)["joints"])
         metrics = {
             self.objective.name: self._curve_mean(errors, held_back),
@@ -147,7 +158,8 @@ class TrackingTask(Task):
         kept = np.where(found["confidence"][..., np.newaxis] < tracking.confidence, np.nan, found["joints"])
         groups = self._joint_groups(test, errors, kept) | self._class_groups(test, found)
         report = {"frames": len(test), "sequences": sorted(set(test.sequences.tolist())), "groups": groups}
-        everything = {OF_ALL + "localisation_error_px": errors.ravel()}
+        report[MEASURED_ON] = fingerprint(test.sequences.tolist(), test.numbers, test.points * test.scales)
+        everything = {OF_ALL + "localisation_error_px": errors.ravel()} | self._confusion(test, found)
         return Evaluation(report, everything | _pictured(test, found, errors))
 
     def _joint_groups(self, test: Samples, errors: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
@@ -186,6 +198,14 @@ class TrackingTask(Task):
                 for metric, column in zip(("dice", "precision", "recall"), zip(*rows, strict=True), strict=True)
             }
         return groups
+
+    def _confusion(self, test: Samples, found: Found) -> dict[str, np.ndarray]:
+        """Which class was taken for which, in all pixels that somebody looked at."""
+        names = np.array([BACKGROUND, *self.settings.tracking.structures])
+        known = test.labels != UNKNOWN
+        if "mask" not in found or len(names) < 2:
+            return {}
+        return {CONFUSION: confusion(found["mask"][known], test.labels[known], len(names)), CLASSES: names}
 
     @staticmethod
     def case_pictures(cases: Mapping[str, np.ndarray]) -> list[Picture]:
@@ -282,7 +302,8 @@ class TrackingTask(Task):
 
     def _tracked(self, model: keras.Model, frames: np.ndarray) -> Found:
         tracker = self._tracker(model)
-        parts = [tracker(frames[start : start + AT_ONCE]) for start in range(0, len(frames), AT_ONCE)]
+        starts = self.followed(range(0, len(frames), AT_ONCE), f"batches of {AT_ONCE} frames")
+        parts = [tracker(frames[start : start + AT_ONCE]) for start in starts]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _errors(self, samples: Samples, joints: np.ndarray) -> np.ndarray:

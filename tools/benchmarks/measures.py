@@ -1,11 +1,12 @@
 """How speed is measured and told: medians, one row a case, the peers in an environment of their own."""
 
 import json
+import re
 import resource
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,22 @@ def median_seconds(run: Callable[[], object], runs: int) -> float:
     return statistics.median(seconds)
 
 
+def peak_mb() -> int:
+    """Returns the most memory that this process has held, where Linux tells; else that of the one it stems from too."""
+    status = Path("/proc/self/status")
+    found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.is_file() else None
+    return (int(found[1]) if found else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) // 1024
+
+
 def line(case: str, seconds: float, **more: Any) -> Case:
     """One case without a peer; `more` holds rates and sizes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     return {
         "case": case,
         "ours_s": round(seconds, 5),
         "peer": None,
         "peer_s": None,
         "ratio": None,
-        "peak_mb": peak,
+        "peak_mb": peak_mb(),
     } | more
 
 
@@ -46,17 +53,20 @@ class Peers:
         python: of that environment; None measures no peers.
         scripts: folder of the programs.
         darts: folder `cnn` of a clone of github.com/quark0/darts; None leaves the original of DARTS out.
+        prost: folders `src` of clones of github.com/gaocong13/Projective-Spatial-Transformers, of its branches master
+            (projector, network of MICCAI 2020) and tmi (network of the journal); none leaves the original of ProST out.
     """
 
     python: Path | None
     scripts: Path
     darts: Path | None = None
+    prost: tuple[Path, ...] = ()
 
-    def measure(self, script: str | Path, group: str, runs: int) -> dict[str, float]:
-        """Runs a program on one thread; returns the median time of each of its cases, none without an environment."""
+    def measure(self, script: str | Path, groups: Sequence[str], runs: int, threads: int = 1) -> dict[str, float]:
+        """Runs a program; returns the median time of each of its cases, none without an environment."""
         if self.python is None:
             return {}
-        command = [self.python, self.scripts / script, group, "--threads", "1", "--runs", str(runs)]
+        command = [self.python, self.scripts / script, *groups, "--threads", str(threads), "--runs", str(runs)]
         printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
         cases = [json.loads(row) for row in printed.stdout.splitlines() if row.startswith("{")]
         return {case["case"]: case["median_s"] for case in cases}

@@ -1,21 +1,30 @@
 """Speed of 2D/3D registration: whole registrations, and training steps with their double backward."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from statistics import median
 
-from benchmarks.measures import Case, Peers, line, median_seconds
+from benchmarks.measures import Case, Peers, beside, line
+from benchmarks.projector import ORIGINAL
 
 START = 20.0  # deg and mm off the truth
-# Seconds of a training step of the original, one pose a batch, on four threads of another machine: a figure to compare
-# the order of magnitude with.
-ORIGINAL_S = {("prost_miccai", 64): 1.06, ("prost_miccai", 128): 6.1, ("prost", 128): 6.6}
+STEPS = ("prost_miccai 64^3", "prost_miccai 128^3", "prost 128^3")
 
 
 def registration(runs: int, peers: Peers) -> Iterator[Case]:
     """Simulated pelves of 128^3 voxels and images of 128^2 px, on all cores; a training step of one pose."""
     yield from whole_registrations(runs)
-    for network, size in ORIGINAL_S:
-        yield training_step(network, size, runs)
+    names = {f"original:{name}": name for name in STEPS}
+    yield from beside(
+        {name: training_step(*name.split()) for name in STEPS}, names, lambda: _original(peers, runs), runs
+    )
+
+
+def _original(peers: Peers, runs: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for folder in peers.prost:
+        found |= peers.measure(ORIGINAL, [str(folder), "step"], runs, threads=os.cpu_count() or 1)
+    return found
 
 
 def whole_registrations(runs: int) -> Iterator[Case]:
@@ -54,7 +63,7 @@ def whole_registrations(runs: int) -> Iterator[Case]:
         yield line(f"register:{name}", median(seconds[1:] or seconds), **errors, cases=runs)
 
 
-def training_step(network: str, size: int, runs: int) -> Case:
+def training_step(network: str, cube: str) -> Callable[[], object]:
     """A step of the double backward: volume network, projection, image network, one pose."""
     import tensorflow as tf
 
@@ -65,6 +74,7 @@ def training_step(network: str, size: int, runs: int) -> Case:
     from tfmedcai.tasks.registration_data import case_maker, read_subjects
     from tfmedcai.tasks.task import make_task
 
+    size = int(cube.removesuffix("^3"))
     small = {"spacing_mm": 298.0 / size, "size": [size] * 3, "image_size": [128, 128]}
     counts = {"subjects": 1, "held_back": 1, "evaluation_subjects": 1}
     settings = Settings().updated({"task": "registration", "registration": small | counts})
@@ -74,12 +84,4 @@ def training_step(network: str, size: int, runs: int) -> Case:
     make = case_maker(read_subjects(table)[:1], table, 1, randomised=True)
     case = make(tf.constant(0), tf.constant([0, 0]))
     aim = geodesic_gradient(case.moving_pose, case.target_pose, table.normaliser_mm)
-    seconds = median_seconds(lambda: model.train_on_batch(tuple(case[:3]), aim), runs)
-    original = ORIGINAL_S[network, size]
-    return line(
-        f"train:{network} {size}^3",
-        seconds,
-        original_elsewhere_s=original,
-        ratio_to_original=round(original / seconds, 2),
-        image="128x128",
-    )
+    return lambda: model.train_on_batch(tuple(case[:3]), aim)

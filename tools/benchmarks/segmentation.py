@@ -46,7 +46,7 @@ def surface_metrics(runs: int, peers: Peers) -> Iterator[Case]:
         "monai:sd2": "surface:sd2,border",
         "medpy:hd95": "surface:hd95,border",
     }
-    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "metrics", runs), runs)
+    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", ["metrics"], runs), runs)
 
 
 def augmentation(runs: int, peers: Peers) -> Iterator[Case]:
@@ -70,7 +70,7 @@ def augmentation(runs: int, peers: Peers) -> Iterator[Case]:
         "augmentation:affine": pipeline(Augmentation(scale=(0.9, 1.1), rotate_deg=(17.2,) * 3)),
     }
     names = {name.replace("augmentation", "monai"): name for name in ours}
-    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", "augmentation", runs), 5 * runs)
+    yield from beside(ours, names, lambda: peers.measure("metric_peers.py", ["augmentation"], runs), 5 * runs)
 
 
 def networks(runs: int, peers: Peers) -> Iterator[Case]:

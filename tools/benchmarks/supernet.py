@@ -31,7 +31,7 @@ def volumetric_steps(runs: int, peers: Peers, filters: int = 64) -> Iterator[Cas
     from tfmedcai.search_spaces.volumetric import VolumetricCode
 
     def measure() -> dict[str, float]:
-        found = [peers.measure("net_peers.py", name.partition(":")[0], runs) for name in PEER_GMAC]
+        found = [peers.measure("net_peers.py", [name.partition(":")[0]], runs) for name in PEER_GMAC]
         return {name: seconds for cases in found for name, seconds in cases.items() if name in PEER_GMAC}
 
     code = VolumetricCode.parse(presets.read("vnas_nih_pancreas")["architecture"])
@@ -73,7 +73,7 @@ def darts_steps(runs: int, peers: Peers, filters: int = 16, cells: int = 8) -> I
 
     def measure() -> dict[str, float]:
         program = Path(__file__).parents[1] / "peers" / "darts_step.py"
-        return peers.measure(program, str(peers.darts), runs) if peers.darts is not None else {}
+        return peers.measure(program, [str(peers.darts)], runs) if peers.darts is not None else {}
 
     yield from beside(ours, names, measure, runs)
 

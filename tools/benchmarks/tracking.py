@@ -33,7 +33,7 @@ def csl_inference(runs: int, peers: Peers) -> Iterator[Case]:
     for case in beside(
         {"csl:infer": lambda: answer(image).numpy()},
         {"resnet50_480:infer": "csl:infer"},
-        lambda: peers.measure("net_peers.py", "resnet50_480", runs),
+        lambda: peers.measure("net_peers.py", ["resnet50_480"], runs),
         runs,
     ):
         each = {"gmac": round(work, 2), "ours_s_per_gmac": round(case["ours_s"] / work, 5)}

@@ -1,0 +1,120 @@
+"""Writes what TensorBoard shows of a run: courses by epoch, trials as HParams, pictures. It is local, like the run."""
+
+import contextlib
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from matplotlib.figure import Figure
+from PIL import Image
+
+from tfmedcai.reports.document import Picture, Stack
+from tfmedcai.reports.series import Row, finite
+
+DPI = 90
+
+
+@contextlib.contextmanager
+def _forgiving() -> Iterator[None]:
+    """A full disk costs a picture of the run, not the run."""
+    with contextlib.suppress(OSError, tf.errors.OpError):
+        yield
+
+
+def course(folder: Path, tell: Callable[[Row], None] = lambda row: None) -> Callable[[Row], None]:
+    """Returns a function that is told the row of each epoch and writes its numbers.
+
+    Args:
+        folder: of the training in TensorBoard; made with the first row.
+        tell: who is told as well, and first.
+    """
+    writers: list[tf.summary.SummaryWriter] = []
+
+    @_forgiving()
+    def write(row: Row) -> None:
+        writers[:] = writers or [tf.summary.create_file_writer(str(folder))]
+        _scalars(writers[0], {name: value for name, value in row.items() if name != "epoch"}, int(row["epoch"]))
+
+    def told(row: Row) -> None:
+        tell(row)
+        write(row)
+
+    return told
+
+
+@_forgiving()
+def write_trial(folder: Path, name: str, row: Row) -> None:
+    """Writes a trial: the values that it was made of as HParams, its score, metrics and cost.
+
+    Args:
+        folder: of the trial in TensorBoard.
+        name: of the trial.
+        row: of the journal.
+    """
+    from tensorboard.plugins.hparams import api as hparams
+
+    given = {"oracle": row["oracle"], "seed": row["seed"], "epochs": row["epochs"], **row["values"]}
+    told = {"score": row["score"], "parameters": row["parameters"], **row["metrics"], **row["time"]}
+    with _writing(folder) as writer:
+        with writer.as_default(step=0):
+            hparams.hparams({key: _simple(value) for key, value in given.items()}, trial_id=name)
+            tf.summary.text("architecture", row["architecture"])
+        _scalars(writer, {f"trial/{key}": value for key, value in told.items()}, 0)
+
+
+@_forgiving()
+def write_measures(folder: Path, groups: Mapping[str, Mapping[str, Row]]) -> None:
+    """Writes the means of an evaluation: group -> metric -> statistics."""
+    means = {f"evaluation/{metric}/{group}": s["mean"] for group, of in groups.items() for metric, s in of.items()}
+    with _writing(folder) as writer:
+        _scalars(writer, means, 0)
+
+
+@_forgiving()
+def write_pictures(folder: Path, pictures: Iterable[Picture | Stack]) -> None:
+    """Writes the pictures of an evaluation, of stacks the one that is shown first; what they show is their caption."""
+    with _writing(folder) as writer, writer.as_default(step=0):
+        for picture in pictures:
+            name, _, caption = picture.caption.partition(":")
+            shown = picture.images[picture.start] if isinstance(picture, Stack) else pixels(picture.figure)
+            tf.summary.image(f"cases/{name}", shown[np.newaxis], description=caption.strip())
+
+
+@_forgiving()
+def write_drawing(folder: Path, figure: Figure, architecture: str) -> None:
+    """Writes the drawing of an architecture, which stands for the graph: tracing that may take minutes."""
+    with _writing(folder) as writer, writer.as_default(step=0):
+        tf.summary.image("architecture", pixels(figure)[np.newaxis])
+        tf.summary.text("architecture", architecture)
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """Draws a figure: `(height, width, 3)` uint8."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI)
+    return np.asarray(Image.open(stream).convert("RGB"))
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[tf.summary.SummaryWriter]:
+    writer = tf.summary.create_file_writer(str(folder))
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+def _scalars(writer: tf.summary.SummaryWriter, values: Mapping[str, Any], step: int) -> None:
+    with writer.as_default(step=step):
+        for name, value in values.items():
+            if finite(value):
+                tf.summary.scalar(name, value)
+    # Whoever looks sees it at once, and a process that is stopped has written all that it told.
+    writer.flush()
+
+
+def _simple(value: Any) -> str | int | float | bool:
+    return value if isinstance(value, (str, int, float, bool)) else str(value)

@@ -126,6 +126,14 @@ def progress(total: int, label: str, *, quiet: bool = False, seldom: bool = Fals
 def followed(steps: Sequence[Any], label: str, *, quiet: bool = False) -> Iterable[Any]:
     """Hands on steps one by one and shows how many are done.
 
+    Args:
+        steps: what is done, one after the other.
+        label: what is being done.
+        quiet: show nothing.
+
+    Yields:
+        The steps.
+
     >>> list(followed("ab", "letters", quiet=True))
     ['a', 'b']
     """
@@ -136,7 +144,7 @@ def followed(steps: Sequence[Any], label: str, *, quiet: bool = False) -> Iterab
 
 
 def in_words(row: Mapping[str, float]) -> str:
-    """Writes the numbers of an epoch for a line of progress.
+    """Returns the numbers of an epoch as a line of progress shows them.
 
     >>> in_words({"epoch": 2, "loss": 0.123456})
     'epoch 2 loss 0.12346'

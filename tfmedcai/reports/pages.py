@@ -241,7 +241,7 @@ def _settings(data: RunData) -> list[Part]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Lists the values of nested tables by their dotted names.
+    """Returns the values of nested tables by their dotted names.
 
     >>> flat({"a": {"b": [1, 2]}})
     [('a.b', '1, 2')]

@@ -56,7 +56,7 @@ def by_task(runs: Runs) -> list[Runs]:
 
 
 def listed(letters: Iterable[str]) -> str:
-    """Joins names as people do.
+    """Returns names joined as people do.
 
     >>> listed("A"), listed("ABC")
     ('A', 'A, B and C')

@@ -124,7 +124,7 @@ def progress(total: int, label: str, *, quiet: bool = False, seldom: bool = Fals
 
 
 def followed(steps: Sequence[Any], label: str, *, quiet: bool = False) -> Iterable[Any]:
-    """Hands on steps one by one and shows how many are done.
+    """Yields steps one by one and shows how many are done.
 
     Args:
         steps: what is done, one after the other.
@@ -144,7 +144,7 @@ def followed(steps: Sequence[Any], label: str, *, quiet: bool = False) -> Iterab
 
 
 def in_words(row: Mapping[str, float]) -> str:
-    """Returns the numbers of an epoch as a line of progress shows them.
+    """Returns the numbers of an epoch as text for a line of progress.
 
     >>> in_words({"epoch": 2, "loss": 0.123456})
     'epoch 2 loss 0.12346'

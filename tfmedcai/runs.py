@@ -180,6 +180,10 @@ class Run:
         """What a trial printed that had a process of its own."""
         return self.folder / "logs" / f"{trial}.txt"
 
+    def trial_checkpoint(self, identity: str) -> Path:
+        """State of a trial that takes many epochs, while it runs."""
+        return self.folder / "checkpoints" / f"{identity}.keras"
+
     def best(self, seed: int) -> ModelFolder:
         """The best architecture, trained with one seed."""
         return ModelFolder(self.folder / "best" / f"seed_{seed}")

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tfmedcai import presets, registry
 from tfmedcai.cli import RUN_OPTION, SettingsOptions, in_words, main, progress
@@ -50,6 +50,8 @@ class TrainOptions(SettingsOptions):
     """go on with a training that was stopped"""
     fresh: bool = False
     """train anew what is trained already"""
+    strategy: Literal["none", "mirrored", "multiworker"] = "none"
+    """devices that share each batch: one, all GPUs of this machine, all of the machines in TF_CONFIG"""
     quiet: bool = False
     """print results only"""
 
@@ -63,8 +65,10 @@ def train(options: TrainOptions) -> Run:
     Raises:
         ValueError: if there is nothing to train, or if trainings exist and neither `resume` nor `fresh` was asked.
     """
+    from tfmedcai.tasks.strategies import make_strategy
     from tfmedcai.tasks.task import make_task
 
+    strategy = make_strategy(options.strategy)
     if options.architecture in presets.names():
         preset = presets.read(options.architecture)
         sized = options.settings.updated({"space": preset["space"]} | preset["sizes"])
@@ -78,8 +82,9 @@ def train(options: TrainOptions) -> Run:
         raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
     task = make_task(settings)
     task.keep_split(run.split)
-    for job in [job for job in _jobs(task, run, options.architecture) if _is_open(run, job.folder, options)]:
-        _train_one(task, run, job, options)
+    with strategy.scope():
+        for job in [job for job in _jobs(task, run, options.architecture) if _is_open(run, job.folder, options)]:
+            _train_one(task, run, job, options)
     return run
 
 

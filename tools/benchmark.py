@@ -9,7 +9,7 @@ from benchmarks.measures import Peers
 
 from tfmedcai.cli import prepare_tensorflow
 
-TOPICS = ("executors", "projector", "registration", "segmentation", "serving", "snap", "supernet", "tracking")
+TOPICS = ("executors", "projector", "registration", "search", "segmentation", "serving", "snap", "supernet", "tracking")
 
 
 def main() -> None:

@@ -68,6 +68,7 @@ class Scored:
 
 def search(folder: Path, storm: Storm, address: str | None) -> None:
     """Begins the search, or goes on with it."""
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # Ray says there what it has lost
     from tfmedcai.search.executors.executor import Care
     from tfmedcai.search.executors.processes import LocalProcesses
 
@@ -98,19 +99,23 @@ def tuner(journal: Path, executor: Any, trials: int) -> Any:
 
 
 def weather(folder: Path, storm: Storm, address: str | None) -> dict[str, int]:
-    """Runs the search to its end, again and again, while its processes are killed; counts what was done to it."""
+    """Returns what was done to a search that is run to its end, again and again, while its processes are killed.
+
+    A worker is killed every few seconds, but only after another trial has ended since the last one: on a machine where
+    processes take longer to start than they are left alive, the search would never end.
+    """
     fork = multiprocessing.get_context("fork")  # no new start of TensorFlow for each
     rng, hits, kills, starts = random.Random(SEED), 0, 0, 0
-    strike = time.monotonic() + storm.every
+    strike, ended = time.monotonic() + storm.every, -1
     while True:
         driver = fork.Process(target=search, args=(folder, storm, address))
         driver.start()
         starts += 1
         while driver.is_alive():
             time.sleep(0.05)
-            if time.monotonic() > strike and _hit(folder / "running", rng):
+            if time.monotonic() > strike and _lines(folder) > ended and _hit(folder / "running", rng):
                 hits += 1
-                strike = time.monotonic() + storm.every
+                strike, ended = time.monotonic() + storm.every, _lines(folder)
             due = kills < storm.driver_kills and _lines(folder) >= (kills + 1) * storm.trials // (
                 storm.driver_kills + 1
             )

@@ -40,7 +40,7 @@ def test_calls_run_side_by_side_each_in_a_process_of_its_own_which_ends_with_it(
 
 def test_whatever_a_call_does_is_a_reason_and_the_others_go_on(tmp_path):
     care = Care(retries=0, time_limit_s=20, logs=lambda name: tmp_path / "logs" / f"{name}.txt")
-    kinds = ("memory", "disk", "zero", "exit", "unpicklable")
+    kinds = ("memory", "array", "disk", "zero", "exit", "unpicklable")
     with LocalProcesses(calls.call, 3, care=care) as executor:
         ended = {}
         for kind in kinds:
@@ -50,6 +50,7 @@ def test_whatever_a_call_does_is_a_reason_and_the_others_go_on(tmp_path):
         ended |= all_of(executor)
         executor.submit("good", "double", 3)
         assert all_of(executor)["good"].answer == {"value": 6.0}
+    assert "MemoryError: Unable to allocate" in ended.pop("array").reason
     assert {name: call.reason for name, call in ended.items()} == {
         "memory": "MemoryError: too large",
         "disk": "OSError: [Errno 28] No space left on device: '/full'",

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 import pytest
 
 from tests.conformance_oracle import Disordered
+from tfmedcai.config.searches import StoppingSettings
 from tfmedcai.journal import Journal
+from tfmedcai.reports.series import Objective
 from tfmedcai.search.executors.executor import Ended, InProcess
 from tfmedcai.search.parts import PartScorer
+from tfmedcai.search.stopping import Stopping
 
 
 @dataclass(frozen=True)
@@ -16,14 +19,18 @@ class Named:
     space: str = "named"
 
 
+def stopping(name, **settings):
+    return Stopping(StoppingSettings(**settings), Objective(name))
+
+
 def scorer(path, trained, fail_at=None):
-    def score(architecture, epochs, seed, part, name):
+    def score(architecture, epochs, seed, part, bars, name):
         if part == fail_at:
             raise KeyboardInterrupt
         trained.append((architecture.key, epochs, seed, part))
         return {"dice": 0.1 * (part + 1), "parameters": 7.0}
 
-    return PartScorer(InProcess(score), 3, 5, Journal(path), "dice")
+    return PartScorer(InProcess(score), 3, 5, Journal(path), stopping("dice"))
 
 
 def score_of(scorer, architecture, epochs):
@@ -59,17 +66,17 @@ def test_a_stopped_score_goes_on_with_the_part_that_is_missing(tmp_path):
 
 def test_a_single_part_writes_nothing(tmp_path):
     journal = Journal(tmp_path / "parts.jsonl")
-    one = PartScorer(InProcess(lambda *arguments: {"value": 1.0}), 1, 0, journal, "value")
+    one = PartScorer(InProcess(lambda *arguments: {"value": 1.0}), 1, 0, journal, stopping("value"))
     assert score_of(one, Named("a"), 1) == {"value": 1.0}
     assert not journal.path.exists()
 
 
 def test_parts_of_several_trials_run_side_by_side_and_a_free_worker_never_waits(tmp_path):
-    def score(architecture, epochs, seed, part, name):
+    def score(architecture, epochs, seed, part, bars, name):
         return {"dice": float(part + ord(architecture.key)), "parameters": 7.0}
 
     workers = Disordered(score, workers=4)
-    parts = PartScorer(workers, 3, 0, Journal(tmp_path / "parts.jsonl"), "dice")
+    parts = PartScorer(workers, 3, 0, Journal(tmp_path / "parts.jsonl"), stopping("dice"))
     answers = {}
     for key in "abcd":
         while not parts.free:
@@ -85,13 +92,13 @@ def test_parts_of_several_trials_run_side_by_side_and_a_free_worker_never_waits(
 def test_a_trial_with_a_failed_part_has_failed_and_gives_up_the_others(tmp_path):
     called = []
 
-    def score(architecture, epochs, seed, part, name):
+    def score(architecture, epochs, seed, part, bars, name):
         called.append(part)
         if part == 1:
             raise MemoryError("too large")
         return {"dice": 0.0, "parameters": 7.0}
 
-    parts = PartScorer(InProcess(score), 5, 0, Journal(tmp_path / "parts.jsonl"), "dice")
+    parts = PartScorer(InProcess(score), 5, 0, Journal(tmp_path / "parts.jsonl"), stopping("dice"))
     parts.submit("trial", Named("a"), 1)
     ended = []
     while parts.running:

@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import resource
 import signal
+import threading
 import time
 from datetime import UTC, datetime
 
 import keras_tuner
 import pytest
 
-from tests.search.calls import Deadly, Slow, score_snap
+from tests.search.calls import Deadly, Hanging, Slow, score_snap
 from tfmedcai.journal import Journal
 from tfmedcai.search import tuner as tuner_module
 from tfmedcai.search.executors.executor import Care, InProcess
@@ -66,6 +67,35 @@ def test_a_trial_that_kills_its_process_is_a_failed_row_with_a_reason(tmp_path):
     assert sum(row["state"] == "COMPLETED" for row in rows) == 6
     again = search(tmp_path / "j", InProcess(None), max_failures=50)
     assert again == rows, "what has failed is not tried again"
+
+
+def test_a_hanging_trial_is_a_failed_row_and_the_search_goes_on(tmp_path):
+    with LocalProcesses(Hanging(), 3, care=Care(time_limit_s=8)) as executor:
+        rows = search(tmp_path / "j", executor, trials=4, max_failures=50)
+    failed = [row for row in rows if row["state"] == "FAILED"]
+    assert failed
+    assert {row["reason"] for row in failed} == {"stopped after its time limit of 8 s"}
+    assert all("maxpool3x3" in row["architecture"] for row in failed)
+    assert sum(row["state"] == "COMPLETED" for row in rows) == 4
+
+
+def test_trials_of_a_machine_that_went_away_run_again_each_once(tmp_path):
+    """As far as the search can see: all processes of a machine are gone at once."""
+    with LocalProcesses(Slow(str(tmp_path), 1.0), 3) as executor:
+        killer = threading.Thread(target=lose_all, args=(tmp_path, executor))
+        killer.start()
+        rows = search(tmp_path / "j", executor)
+        killer.join()
+    assert len(list(tmp_path.glob("begun-*"))) == 6 + 3
+    assert {row["state"] for row in rows} == {"COMPLETED"}
+    assert sorted(row["trial"] for row in rows) == list(range(6))
+    assert {row["key"] for row in rows} == {row["key"] for row in search(tmp_path / "calm", InProcess(score_snap))}
+
+
+def lose_all(folder, executor):
+    begun(folder, 3)
+    for process, *_ in [*executor._processes.values()]:
+        os.kill(process.pid, signal.SIGKILL)
 
 
 def test_ctrl_c_once_lets_the_running_trials_end_and_nothing_is_lost(tmp_path):

@@ -14,6 +14,7 @@ from keras_tuner.engine.trial import TrialStatus
 from tests.conformance_oracle import Disordered
 from tfmedcai.config import BayesianSettings, HyperbandSettings
 from tfmedcai.journal import Journal
+from tfmedcai.reports.series import pareto_front
 from tfmedcai.search.executors.executor import InProcess
 from tfmedcai.search.oracles import baseline
 from tfmedcai.search.oracles.baseline import RandomOracle
@@ -298,3 +299,30 @@ def test_a_journal_of_one_worker_from_before_there_were_more_is_replayed(tmp_pat
     for row in rows[:5]:
         before.append({name: value for name, value in row.items() if name != "asked"})
     assert without_times(search(tmp_path / "before"))[5:] == without_times(rows)[5:]
+
+
+def test_rows_say_what_was_on_the_pareto_front_also_of_another_cost(tmp_path):
+    def costly(architecture, epochs):
+        return score(architecture, epochs) | {"latency_ms": float(len(architecture.symbols) ** 2)}
+
+    space, oracle = SnapSpace(), RandomOracle(SnapSpace(), OBJECTIVE, 0)
+    tuner = Tuner(
+        oracle,
+        space,
+        InProcess(costly),
+        Journal(tmp_path / "j"),
+        Limits(20, 3),
+        name="random",
+        seed=0,
+        cost="latency_ms",
+    )
+    rows = tuner.run()
+    for place, row in enumerate(rows):
+        before = [(other["metrics"]["latency_ms"], other["score"]) for other in rows[:place]]
+        beaten = any(cost <= row["metrics"]["latency_ms"] and value >= row["score"] for cost, value in before)
+        assert row["front"] == (not beaten)
+    assert 1 < sum(row["front"] for row in rows) < 20
+    # The front at the end is that of the report.
+    ends = pareto_front([row["metrics"]["latency_ms"] for row in rows], [row["score"] for row in rows])
+    assert {rows[place]["key"] for place in ends} <= {row["key"] for row in rows if row["front"]}
+    assert [row["front"] for row in Journal(tmp_path / "j").read()] == [row["front"] for row in rows]

@@ -8,9 +8,18 @@ import pytest
 
 @pytest.fixture(scope="module")
 def executors():
+    yield from benchmark("executors")
+
+
+@pytest.fixture(scope="module")
+def search():
+    yield from benchmark("search")
+
+
+def benchmark(name):
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(Path(__file__).parents[2] / "tools")
-        yield importlib.import_module("benchmarks.executors")
+        yield importlib.import_module(f"benchmarks.{name}")
 
 
 def test_simulated_workers_share_the_work_and_the_clock_counts_the_longest(executors):
@@ -39,7 +48,7 @@ def test_a_search_costs_little_beside_its_trials_and_resumes_without_any(executo
     assert resumed["computed_s"] < trial["computed_s"]
 
 
-def test_eight_workers_are_kept_busy_and_search_as_many(executors):
-    (case,) = executors.quality(trials=20, seeds=2, oracles=("local",))
+def test_eight_workers_are_kept_busy_and_search_as_many(search):
+    (case,) = search.quality(trials=20, seeds=2, oracles=("local",))
     assert case["trials"] == 20
     assert case["lost"] == pytest.approx(case["one_worker"] - case["eight_workers"], abs=1e-3)

@@ -44,6 +44,20 @@ class TrainingSettings(Fit):
     )
 
 
+class StoppingSettings(Table):
+    """Early stopping of candidates, compared with those of the same seed and as many epochs that ended before them."""
+
+    rule: Literal["none", "median", "halving"] = Field(
+        default="none",
+        description="median: the best value so far must reach the median of the others' means; "
+        "halving: it must be among the best of each rung (ASHA)",
+    )
+    first_epoch: PositiveInt = Field(default=1, description="epoch before which none is stopped; the lowest rung")
+    every: PositiveInt = Field(default=1, description="median: epochs from one look to the next")
+    factor: int = Field(default=3, ge=2, description="halving: one of so many goes on, to so many times as many epochs")
+    trials: PositiveInt = Field(default=5, description="candidates to compare with, at least")
+
+
 class SearchSettings(Table):
     """The budget of a search."""
 
@@ -60,7 +74,12 @@ class SearchSettings(Table):
         default=None,
         description="a training that takes longer has failed [min]; needs processes or Ray; none: no limit",
     )
+    checkpoint_epochs: PositiveInt = Field(
+        default=10,
+        description="epochs after which a candidate's state is kept, to go on there if its process is killed",
+    )
     fit: SearchFit = SearchFit()
+    stopping: StoppingSettings = StoppingSettings()
 
 
 class LatentSettings(Table):

@@ -14,6 +14,7 @@ from tfmedcai.reports.document import Facts, Paragraph, Part, Picture, Pictures,
 from tfmedcai.reports.series import SCORE, Objective, Row, by_seed, rank_correlations, relaxed_courses, scored
 
 TENSORBOARD = "http://localhost:6006/"  # where it answers, unless it is told another port
+KINDS = {"trained": "trained", "cache": "from the cache", "stopped": "stopped early", "failed": "failed"}
 MOST_METRICS = 6  # training curves shown; loss first, then in the order recorded
 
 
@@ -78,8 +79,9 @@ def _summary(data: RunData) -> list[Part]:
             ("Its parameters", f"{size:,}" if size else "-"),
             ("Found by", f"{best.get('oracle')}, seed {best.get('seed')}, trial {best.get('trial')}"),
         ]
+    said = [f"{found[kind]:,} {words}" for kind, words in KINDS.items() if found[kind] or kind != "stopped"]
     items += [
-        ("Trials", f"{found['trained']:,} trained, {found['cache']:,} from the cache, {found['failed']:,} failed"),
+        ("Trials", ", ".join(said)),
         ("Task", data.task),
         ("Objective", f"{data.objective.label}, {data.objective.direction}imised"),
         ("Time in trials, all seeds", summary.duration(in_trials)),
@@ -241,7 +243,7 @@ def _settings(data: RunData) -> list[Part]:
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Returns the values of nested tables by their dotted names.
+    """Returns the values of nested tables with their dotted names.
 
     >>> flat({"a": {"b": [1, 2]}})
     [('a.b', '1, 2')]

@@ -89,7 +89,8 @@ def by_seed(rows: Iterable[Row]) -> dict[str, dict[int, list[Row]]]:
 def best_so_far(rows: Iterable[Row], objective: Objective = SCORE) -> Progress:
     """Computes the best score after each newly scored architecture of one oracle and seed.
 
-    A proposal that this seed had already scored costs no training and does not lengthen the curve; an
+    A trial that was stopped early counts, and is never the best. A proposal that this seed had already scored costs no
+    training and does not lengthen the curve; an
     architecture whose score another seed or oracle had left in the cache does, so that curves stay comparable.
 
     Args:
@@ -114,6 +115,9 @@ def best_so_far(rows: Iterable[Row], objective: Objective = SCORE) -> Progress:
         key = row.get("key", row.get("architecture"))
         if row.get("state") == "FAILED":
             failed.append(len(best))
+        elif row.get("state") == "STOPPED" and best and key not in seen:
+            seen.add(key)
+            best.append(best[-1])
         elif scored([row]) and (key is None or key not in seen):
             seen.add(key)
             best.append(better(best[-1], row["score"]) if best else float(row["score"]))
@@ -177,6 +181,40 @@ def pareto_front(cost: Sequence[float], score: Sequence[float], objective: Objec
         if not front or gain[index] > gain[front[-1]]:
             front.append(int(index))
     return np.asarray(front, int)
+
+
+class ParetoFront:
+    """The trials that no other one beats in both score and cost, while they come in.
+
+    Args:
+        cost: second objective; see `cost_of`.
+        direction: of the score, "max" or "min".
+
+    >>> front = ParetoFront("parameters", "max")
+    >>> rows = [{"state": "COMPLETED", "score": s, "parameters": p} for s, p in ((1.0, 10), (2.0, 20), (1.5, 30))]
+    >>> for row in rows: front.add(row)
+    >>> front.points
+    [(10, 1.0), (20, 2.0)]
+    """
+
+    def __init__(self, cost: str, direction: str):
+        self.cost, self._sign = cost, 1 if direction == "max" else -1
+        self.points: list[tuple[float, float]] = []  # cost, signed score
+
+    def beats(self, row: Row) -> bool:
+        """Tells whether a trial lies on the front of those before it and itself."""
+        point = self._point(row)
+        return point is not None and not any(cost <= point[0] and gain >= point[1] for cost, gain in self.points)
+
+    def add(self, row: Row) -> None:
+        """Takes a trial in, if it lies there, and drops those that it beats."""
+        point = self._point(row)
+        if point is not None and self.beats(row):
+            self.points = [(cost, gain) for cost, gain in self.points if cost < point[0] or gain > point[1]] + [point]
+
+    def _point(self, row: Row) -> tuple[float, float] | None:
+        cost = cost_of(row, self.cost)
+        return (cost, self._sign * row["score"]) if scored([row]) and finite(cost) else None
 
 
 def relaxed_courses(rounds: Iterable[Row]) -> list[dict[str, np.ndarray]]:

@@ -38,7 +38,7 @@ def slices_to_show(truth: np.ndarray, predicted: np.ndarray, most: int) -> np.nd
 
 
 def grey_levels(image: np.ndarray) -> np.ndarray:
-    """Brings grey values of any scale to uint8, all but the darkest and brightest hundredth told apart.
+    """Returns grey values of any scale as uint8, all but the darkest and brightest hundredth told apart.
 
     Returns:
         uint8, of the same shape.
@@ -95,7 +95,7 @@ def _edges(classes: np.ndarray) -> np.ndarray:
 
 
 def slice_stack(volumes: dict[str, np.ndarray], numbers: np.ndarray, aspect: float, title: str) -> Stack:
-    """Draws the slices of a case as a stack that begins with the one that has most of the true structures.
+    """Returns the drawn slices of a case as a stack that begins with the one that has most of the true structures.
 
     Args:
         volumes: "image" uint8, "truth" and "predicted" classes, each `(x, y, n)`.

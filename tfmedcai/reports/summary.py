@@ -29,12 +29,12 @@ def counts(trials: Iterable[Row]) -> dict[str, int]:
     """Returns how many trials were trained, answered from the cache, or failed.
 
     >>> counts([{"state": "FAILED", "source": "trained"}, {"state": "COMPLETED", "source": "cache"}])
-    {'trained': 0, 'cache': 1, 'failed': 1}
+    {'trained': 0, 'cache': 1, 'stopped': 0, 'failed': 1}
     """
-    found = {"trained": 0, "cache": 0, "failed": 0}
+    found = {"trained": 0, "cache": 0, "stopped": 0, "failed": 0}
     for row in trials:
-        if row.get("state") == "FAILED":
-            found["failed"] += 1
+        if row.get("state") in ("STOPPED", "FAILED"):
+            found[row["state"].lower()] += 1
         elif row.get("state") == "COMPLETED":
             found["cache" if row.get("source") == "cache" else "trained"] += 1
     return found

@@ -50,7 +50,7 @@ def number(value: float, unit: str = "") -> str:
 
 
 def spread(mean: float, std: float, unit: str = "") -> str:
-    """Writes a mean and its standard deviation.
+    """Returns a mean and its standard deviation as text.
 
     Args:
         mean: of the cases or seeds.
@@ -214,7 +214,7 @@ def seed_table(evaluations: Sequence[Row]) -> Table:
 
 
 def trial_table(trials: Sequence[Row], objective: Objective, cost: str = "parameters") -> Table:
-    """Tabulates all trials, best first, failed ones last; the reader sorts and filters it.
+    """Tabulates all trials, best first, stopped and failed ones last; the reader sorts and filters it.
 
     Args:
         trials: rows of trials.jsonl.
@@ -244,7 +244,7 @@ def trial_table(trials: Sequence[Row], objective: Objective, cost: str = "parame
     front = pareto_front([cost_of(row, cost) for row in costed], [row["score"] for row in costed], objective)
     best = {id(costed[place]) for place in front}
     rows = [_trial(row, cost, id(row) in best) for row in [*ranked, *(row for row in trials if id(row) not in known)]]
-    caption = f"All trials, best {objective.label} first, failed ones last."
+    caption = f"All trials, best {objective.label} first, stopped and failed ones last."
     return Table(caption, columns, [Body(rows)], row_header=2, interactive=True)
 
 

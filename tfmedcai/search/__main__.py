@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +15,6 @@ from tfmedcai.runs import Run, new_run, write_whole
 
 if TYPE_CHECKING:
     from tfmedcai.search.executors.executor import Executor
-    from tfmedcai.search.oracles.supernet import SupernetOracle
     from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.task import Task
 
@@ -44,6 +43,8 @@ class SearchOptions(SettingsOptions):
     """GPUs of a trial, also a part of one"""
     memory_gb: float = 0.0
     """ray: memory of a trial [GiB], so that a machine gets no more of them than it can hold; 0: not asked for"""
+    strategy: Literal["none", "mirrored", "multiworker"] = "none"
+    """devices that share each batch of a supernet: one, all GPUs of this machine, all of the machines in TF_CONFIG"""
     quiet: bool = False
     """print results only"""
 
@@ -62,16 +63,26 @@ def search(options: SearchOptions) -> Run | None:
     if options.dry_run:
         dry_run(settings)
         return None
+    oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
+    if options.strategy != "none" and RELAXING_ORACLE not in oracles:
+        raise ValueError(
+            f"`--strategy {options.strategy}` is for supernets. Received the oracle `{settings.oracle}`: "
+            "give its trials several GPUs with `--executor` and `--workers`."
+        )
     run = new_run(options.output, settings, resume=options.resume, fresh=options.fresh)
-    journal = Journal(run.trials)
-    if journal.repair():
-        print(f"{run.trials}: dropped a half-written last line")
     from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.report import write_run_report
+    from tfmedcai.tasks.strategies import machine, make_strategy
     from tfmedcai.tasks.task import make_task
 
-    task, relaxing = make_task(settings), RelaxedSearch(settings.supernet)
-    oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
+    strategy = make_strategy(options.strategy)
+    task, relaxing = make_task(settings), RelaxedSearch(settings.supernet, strategy)
+    if machine(strategy) > 0:  # of several machines one runs the trials; the others help with the supernets
+        for seed in settings.all_seeds():
+            list(_relaxed(task, relaxing, run, seed, options.quiet))
+        return run
+    if Journal(run.trials).repair():
+        print(f"{run.trials}: dropped a half-written last line")
     with _executor(options, task, run) as executor:
         for seed in settings.all_seeds():
             for name in oracles:
@@ -86,21 +97,22 @@ def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":
     """Returns what runs the trials; nothing of it depends on the settings of the run but how long it may take."""
     from tfmedcai.search.executors.executor import Care, InProcess, Needs
     from tfmedcai.search.executors.processes import LocalProcesses
-    from tfmedcai.search.scoring import Scoring
+    from tfmedcai.search.training import TrialTraining
 
-    scoring = Scoring(task, run)
     search, needs = task.settings.search, Needs(options.cpus, options.gpus, options.memory_gb)
+    run = Run(run.folder.absolute())  # a process elsewhere may have another working directory
+    training = TrialTraining(task, run)
     if options.executor == "in_process":
         if search.time_limit_min is not None:
             raise ValueError("`search.time_limit_min` needs `--executor processes` or `ray`. Received `in_process`.")
-        return InProcess(scoring)
+        return InProcess(training)
     os.environ |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else this process would leave no GPU to the trials
     care = Care(search.retries, search.time_limit_min and 60 * search.time_limit_min, run.log)
     if options.executor == "processes":
-        return LocalProcesses(scoring, options.workers, needs, care)
+        return LocalProcesses(training, options.workers, needs, care)
     from tfmedcai.search.executors.ray_cluster import RayCluster
 
-    return RayCluster(scoring, options.address, options.workers, needs, care)
+    return RayCluster(training, options.address, options.workers, needs, care)
 
 
 def dry_run(settings: Settings) -> None:
@@ -144,6 +156,7 @@ def _search_one(
 
     from tfmedcai.search.oracles.supernet import SupernetOracle
     from tfmedcai.search.parts import PartScorer
+    from tfmedcai.search.stopping import Stopping
     from tfmedcai.search.tuner import Limits, Listener, Tuner
     from tfmedcai.tasks.task import make_space
 
@@ -153,7 +166,8 @@ def _search_one(
     oracle = registry.load("oracles", name)(space, getattr(settings, name, None), seed, objective, run.oracles)
     limits = Limits(settings.search.trials, settings.search.fit.epochs, settings.search.max_failures)
     if isinstance(oracle, SupernetOracle):
-        _learn(oracle, task, relaxing, run, seed, quiet)
+        for found in _relaxed(task, relaxing, run, seed, quiet):
+            oracle.learn(*found)
     rounds = _rounds_writer(run, oracle, name, seed)
     show = _trial_shower(run, name, seed)
     best: list[float] = []
@@ -162,9 +176,10 @@ def _search_one(
         def finished(row: Row) -> None:
             rounds()
             show(row)
-            if row["score"] is not None:
+            if row["state"] == "COMPLETED":
                 best.append(row["score"])
-            score = f"{row['score']:.4g}" if row["score"] is not None else f"failed: {row['reason']}"
+            score = f"{row['score']:.4g}" if row["score"] is not None else "failed"
+            score += f": {row['reason']}" if row["reason"] else ""
             top = (
                 max(best, default=float("nan"))
                 if task.objective.direction == "max"
@@ -180,22 +195,27 @@ def _search_one(
         def failed(trial: str, text: str) -> None:
             write_whole(run.failure(trial), lambda path: path.write_text(text))
 
+        stopping = Stopping(settings.search.stopping, task.objective)
+        scorer = PartScorer(executor, task.parts, seed, Journal(run.parts), stopping)
         tuner = Tuner(
             oracle,
             space,
-            PartScorer(executor, task.parts, seed, Journal(run.parts), objective.name),
+            scorer,
             Journal(run.trials),
             limits,
             name=name,
             seed=seed,
             listener=Listener(finished, failed),
             prepare=prepare,
+            cost=settings.search.cost,
         )
         tuner.run()
 
 
-def _learn(oracle: "SupernetOracle", task: "Task", relaxing: "RelaxedSearch", run: Run, seed: int, quiet: bool) -> None:
-    """Runs the relaxed search on each part of the data, or goes on with it, and hands the oracle what came out."""
+def _relaxed(
+    task: "Task", relaxing: "RelaxedSearch", run: Run, seed: int, quiet: bool
+) -> Iterator[tuple[dict[str, Any], list[dict[str, float]]]]:
+    """Runs the relaxed search on each part of the data, or goes on with it; yields mixing weights and rows."""
     from tfmedcai.tasks.events import course
     from tfmedcai.tasks.fitting import Keeper
 
@@ -203,8 +223,7 @@ def _learn(oracle: "SupernetOracle", task: "Task", relaxing: "RelaxedSearch", ru
         with progress(task.settings.supernet.epochs, f"supernet, seed {seed}, part {part}", quiet=quiet) as tell:
             said = course(run.relaxed_events(seed, part), lambda row, tell=tell: tell(in_words(row)))
             keeper = Keeper(run.relaxed(seed, part), said)
-            weights = seed * task.parts + part
-            oracle.learn(*relaxing.run(lambda part=part: task.relaxed(seed, part), weights, keeper))
+            yield relaxing.run(lambda part=part: task.relaxed(seed, part), seed * task.parts + part, keeper)
 
 
 def _trial_shower(run: Run, name: str, seed: int) -> Callable[[Row], None]:

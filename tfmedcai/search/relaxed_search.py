@@ -19,6 +19,7 @@ from tfmedcai.search.supernet import ArchitectureStart, Supernet
 from tfmedcai.tasks import optimizers
 from tfmedcai.tasks.fitting import Keeper, Row, choose_compiler, seed_everything
 from tfmedcai.tasks.relaxed import Relaxed
+from tfmedcai.tasks.strategies import replicas, shared_out, synchronise
 
 Mixtures = dict[str, np.ndarray]
 HISTORY, MIXTURE, VARIABLE = "history", "mixture_", "variable_"
@@ -35,10 +36,11 @@ class RelaxedSearch:
 
     Args:
         settings: numbers of the searches.
+        strategy: shares each batch out among devices; None takes one.
     """
 
-    def __init__(self, settings: SupernetSettings):
-        self.settings = settings
+    def __init__(self, settings: SupernetSettings, strategy: tf.distribute.Strategy | None = None):
+        self.settings, self.strategy = settings, strategy or tf.distribute.get_strategy()
         self._supernets: dict[Any, Supernet] = {}
 
     def run(self, problem: Callable[[], Relaxed], seed: int, keeper: Keeper = NO_KEEPER) -> tuple[Mixtures, list[Row]]:
@@ -58,17 +60,22 @@ class RelaxedSearch:
         Raises:
             ValueError: if a loss is not a number, or if the checkpoint is damaged or of another search.
         """
-        settings = self.settings
         if keeper.checkpoint is not None and keeper.checkpoint.exists():
             rows, mixtures, _ = _read(keeper.checkpoint)
-            if len(rows) >= settings.epochs:
+            if len(rows) >= self.settings.epochs:
                 return mixtures, rows
-        relaxed = problem()
+        with self.strategy.scope():
+            return self._descend(problem(), seed, keeper)
+
+    def _descend(self, relaxed: Relaxed, seed: int, keeper: Keeper) -> tuple[Mixtures, list[Row]]:
+        settings = self.settings
         supernet = self._untrained(relaxed, seed)
         rows = _restored(supernet, keeper.checkpoint)
         first = len(rows) * relaxed.weights.steps
+        batches = tf.data.Dataset.zip(relaxed.weights.from_step(first), relaxed.architecture.from_step(first))
+        synchronise(supernet, replicas() > 1)
         supernet.fit(
-            tf.data.Dataset.zip(relaxed.weights.from_step(first), relaxed.architecture.from_step(first)),
+            shared_out(batches),
             initial_epoch=len(rows),
             epochs=settings.epochs,
             steps_per_epoch=relaxed.weights.steps,

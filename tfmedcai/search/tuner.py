@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import keras_tuner
 
 from tfmedcai.journal import Journal, Row
+from tfmedcai.reports.series import ParetoFront
 from tfmedcai.search.executors.executor import Answer, Ended, answered
 from tfmedcai.search.proposals import Proposal, Proposals
 from tfmedcai.search_spaces.space import SearchSpace
@@ -101,6 +102,8 @@ class Tuner:
         seed: seed, in the journal.
         listener: who is told.
         prepare: reads the data before the first score; what it raises ends the search instead of failing each trial.
+        cost: second objective, `parameters` or a metric; less is better. A row says whether its trial was on the Pareto
+            front of this oracle and seed when it ended.
     """
 
     def __init__(
@@ -115,10 +118,12 @@ class Tuner:
         seed: int,
         listener: Listener = Listener(),
         prepare: Callable[[], object] = lambda: None,
+        cost: str = "parameters",
     ):
         self.scorer, self.journal, self.limits, self.listener = scorer, journal, limits, listener
         self.objective, self.proposals = oracle.objective.name, Proposals(oracle, space)
         self.name, self.seed, self.prepare = name, seed, prepare
+        self._front = ParetoFront(cost, oracle.objective.direction)
         self._done: list[Row] = []
         self._answers: dict[tuple[str, int], Row] = {}
         self._seen: set[tuple[str, int]] = set()
@@ -209,10 +214,11 @@ class Tuner:
             )
 
     def _answer(self, ended: Ended) -> Row:
+        reason = ended.reason
         if ended.answer is not None:
             ended = answered(ended.name, self._numbers, (ended.answer,))
         if ended.answer is not None:
-            return {"state": "COMPLETED", "reason": None} | ended.answer
+            return {"state": "STOPPED" if reason else "COMPLETED", "reason": reason} | ended.answer
         self.listener.failure(ended.name, ended.details or str(ended.reason))
         return {"state": "FAILED", "score": None, "parameters": None, "metrics": {}, "reason": ended.reason}
 
@@ -238,12 +244,14 @@ class Tuner:
     def _write(self, proposal: Proposal, answer: Row, start: float) -> None:
         seconds, ended = round(time.monotonic() - start, 3), datetime.now(UTC).isoformat(timespec="seconds")
         row = self._row(proposal) | answer | {"asked": self.proposals.asked}
+        row["front"] = self._front.beats(row)
         row["time"] = {"seconds": seconds, "ended": ended}
         self.journal.append(row)
         self._take(row)
 
     def _take(self, row: Row) -> None:
         self._done.append(row)
+        self._front.add(row)
         self.proposals.tell(row["trial"], row)
         self.listener.trial(row)
         identity = _identity(row)
@@ -260,7 +268,7 @@ class Tuner:
 
 
 def trial_name(oracle: str, seed: int, number: int) -> str:
-    """Names a trial in files of its own.
+    """Returns the name of a trial in files of its own.
 
     Args:
         oracle: its name.

@@ -17,6 +17,7 @@ import tensorflow as tf
 from tfmedcai import layers
 from tfmedcai.config import Fit
 from tfmedcai.tasks import optimizers
+from tfmedcai.tasks.strategies import machine, replicas, shared_out, synchronise
 
 Row = dict[str, float]
 Loss = str | keras.losses.Loss | list[keras.losses.Loss]  # a list has one for each output
@@ -64,12 +65,18 @@ class Keeper:
     """Where an unfinished training keeps its state, and who is told of each epoch.
 
     Attributes:
-        checkpoint: file that holds network and optimiser after each epoch; None keeps nothing.
+        checkpoint: file that holds network and optimiser after an epoch; None keeps nothing.
         tell: called after each epoch with the row of losses.
+        every: epochs from one checkpoint to the next.
+        needed: whether a checkpoint that cannot be written or read is an error; else the training goes on without it.
+        ends: rows of all epochs so far -> whether the training ends here.
     """
 
     checkpoint: Path | None = None
     tell: Callable[[Row], None] = lambda row: None
+    every: int = 1
+    needed: bool = True
+    ends: Callable[[list[Row]], bool] = lambda rows: False
 
 
 def seed_everything(seed: int) -> None:
@@ -130,15 +137,16 @@ def compile_for(model: keras.Model, fit: Fit, steps: int, epochs: int, loss: Los
 def choose_compiler() -> bool:
     """Switches TensorFlow's own rewriting of graphs on or off for this process, and says whether to compile by XLA.
 
-    XLA pays on a GPU. On a CPU either takes longer than it saves: a training step gains nothing from the rewriting,
-    which took half a minute to a minute for the tens of thousands of operations of a supernet.
+    XLA pays on one GPU; what several share it cannot compile. On a CPU either takes longer than it saves: a training
+    step gains nothing from the rewriting, which took half a minute to a minute for the tens of thousands of operations
+    of a supernet.
 
     Returns:
         Whether to compile by XLA.
     """
     on_gpu = bool(tf.config.list_physical_devices("GPU"))
     tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not on_gpu})
-    return on_gpu
+    return on_gpu and replicas() == 1
 
 
 def _optimizer(fit: Fit, rate: float | keras.optimizers.schedules.LearningRateSchedule) -> keras.optimizers.Optimizer:
@@ -147,7 +155,7 @@ def _optimizer(fit: Fit, rate: float | keras.optimizers.schedules.LearningRateSc
         # Keras shrinks the weights beside the momentum; in the gradient the decay would run through it and grow.
         decay = fit.weight_decay / (1 - fit.momentum)
         return optimizers.SGD(rate, momentum=fit.momentum, weight_decay=decay or None, global_clipnorm=clip)
-    return {"adam": optimizers.Adam, "rmsprop": keras.optimizers.RMSprop}[fit.optimizer](rate, global_clipnorm=clip)
+    return {"adam": optimizers.Adam, "rmsprop": optimizers.RMSprop}[fit.optimizer](rate, global_clipnorm=clip)
 
 
 def _learning_rate(fit: Fit, steps: int, epochs: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
@@ -205,7 +213,7 @@ def train_on(
     seed: int,
     keeper: Keeper = Keeper(),
 ) -> tuple[keras.Model, list[Row]]:
-    """Builds and fits a network, or goes on from its checkpoint.
+    """Builds and fits a network, or goes on from its checkpoint; in the scope of a strategy on all its devices.
 
     Args:
         build: makes the untrained network; called after seeding.
@@ -222,13 +230,14 @@ def train_on(
         ValueError: if the loss is not a number, or if the checkpoint cannot be read.
     """
     seed_everything(seed)
-    model, rows = _start(build, keeper.checkpoint)
+    model, rows = _start(build, keeper)
     if not model.compiled:
         compile_for(model, fit, source.steps, epochs, source.loss)
     watch = _EpochEnd(rows, source, keeper, epochs)
     if len(rows) < epochs:
+        synchronise(model, replicas() > 1)
         model.fit(
-            source.batches(len(rows)),
+            shared_out(source.batches(len(rows))),
             initial_epoch=len(rows),
             epochs=epochs,
             steps_per_epoch=source.steps,
@@ -236,6 +245,7 @@ def train_on(
             verbose=0,
             callbacks=[watch],
         )
+        synchronise(model, on=False)
     return model, rows
 
 
@@ -247,8 +257,12 @@ def mean_squared_error(model: keras.Model, data: Arrays, batch_size: int = 256) 
         data: samples.
         batch_size: samples that are predicted together.
     """
-    predicted = model.predict(data.inputs.astype(np.float32), batch_size=batch_size, verbose=0)
-    return float(np.mean(np.square(predicted - data.targets)))
+    # Not `predict`, which would share the samples out among machines, of which each would see its own alone.
+    signature = [tf.TensorSpec((None, *data.inputs.shape[1:]), tf.float32)]
+    answer = tf.function(lambda inputs: model(inputs, training=False), input_signature=signature, autograph=False)
+    starts = range(0, len(data), batch_size)
+    predicted = [answer(data.inputs[start : start + batch_size].astype(np.float32)) for start in starts]
+    return float(np.mean(np.square(np.concatenate(predicted) - data.targets)))
 
 
 class _EpochEnd(keras.callbacks.Callback):
@@ -265,13 +279,24 @@ class _EpochEnd(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, "loss": loss} | self.source.measure(self.model, epoch + 1)
         self.rows.append(row)
         self.keeper.tell(row)
-        if self.keeper.checkpoint is not None and epoch + 1 < self.epochs:
-            _save(self.model, self.rows, self.keeper.checkpoint)
+        if self.keeper.ends(self.rows):
+            self.model.stop_training = True
+        elif self.keeper.checkpoint is not None and epoch + 1 < self.epochs and (epoch + 1) % self.keeper.every == 0:
+            self._keep(self.keeper.checkpoint)
+
+    def _keep(self, checkpoint: Path) -> None:
+        try:
+            _save(self.model, self.rows, checkpoint)
+        except OSError as error:
+            if self.keeper.needed:
+                raise
+            print(f"{checkpoint}: not written ({error.strerror}); the training goes on without it")
 
 
 def _save(model: keras.Model, rows: list[Row], checkpoint: Path) -> None:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    temporary = checkpoint.with_name(f".{checkpoint.name}.part.keras")
+    # Of several machines each writes the same: to save a network shared by them takes all of them.
+    temporary = checkpoint.with_name(f".{checkpoint.name}.part{machine(tf.distribute.get_strategy())}.keras")
     model.save(temporary)
     # The losses travel in the same file, so that state and history cannot disagree.
     with zipfile.ZipFile(temporary, "a") as archive:
@@ -279,15 +304,20 @@ def _save(model: keras.Model, rows: list[Row], checkpoint: Path) -> None:
     os.replace(temporary, checkpoint)
 
 
-def _start(build: Callable[[], keras.Model], checkpoint: Path | None) -> tuple[keras.Model, list[Row]]:
+def _start(build: Callable[[], keras.Model], keeper: Keeper) -> tuple[keras.Model, list[Row]]:
+    checkpoint = keeper.checkpoint
     if checkpoint is None or not checkpoint.exists():
         return build(), []
     _know_layers()
+    choose_compiler()  # a graph that TensorFlow rewrites rounds in another way
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             rows = json.loads(archive.read("history.json"))
         return keras.saving.load_model(checkpoint, safe_mode=True), rows
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
+        if not keeper.needed:
+            print(f"{checkpoint}: this checkpoint is damaged; training from the start")
+            return build(), []
         raise ValueError(f"{checkpoint}: this checkpoint is damaged. Delete it to train from the start.") from error
 
 

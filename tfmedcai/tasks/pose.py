@@ -23,7 +23,7 @@ from tfmedcai.reports.overlay import Marks, overlay
 from tfmedcai.reports.series import Objective
 from tfmedcai.runs import write_whole
 from tfmedcai.search_spaces.space import Architecture
-from tfmedcai.tasks.fitting import Arrays, Keeper, Row, array_source, mean_squared_error, train
+from tfmedcai.tasks.fitting import Arrays, Keeper, Row, array_source, mean_squared_error, train, train_on
 from tfmedcai.tasks.pose_data import cut_patches, evaluation_images, training_images
 from tfmedcai.tasks.relaxed import Relaxed, halves
 from tfmedcai.tasks.task import (
@@ -36,6 +36,7 @@ from tfmedcai.tasks.task import (
     build_network,
     build_supernet,
 )
+from tfmedcai.tasks.watch import UNWATCHED, Watch, measured_at
 
 # A start pose has no tilt and the usual resolution of a C-arm (i3PosNet's evaluation protocol).
 START_TILT, START_RESOLUTION = 0.0, 0.15
@@ -91,19 +92,25 @@ class PoseTask(Task):
         geometry = self.geometry
         return {"input_shape": (geometry.height, geometry.width, 1), "outputs": 2 * len(geometry.landmarks_mm)}
 
-    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
+    def score(
+        self, architecture: Architecture, epochs: int, seed: int, part: int = 0, watch: Watch = UNWATCHED
+    ) -> dict[str, float]:
         """-log10 of the mean squared error of the normalised landmarks on the model-selection images."""
-        fit = self.settings.search.fit
-        keeper, learnt = Keeper(tell=self.tell), self.samples["training"]
-        model, rows = train(lambda: self.network(architecture, search=True), learnt, None, fit, epochs, seed, keeper)
-        error = mean_squared_error(model, self.samples["test"])
-        metrics = {
-            self.objective.name: -math.log10(error),
-            "regression_mse": error,
-            "training_loss": rows[-1]["loss"],
-        } | self.costs(model)
+        fit, samples = self.settings.search.fit, self.samples
+        measure = measured_at(watch.looks, self.objective, lambda model: self._value(model)[0])
+        source = array_source(samples["training"], fit.batch_size, seed, measure)
+        keeper = watch.keeper(self.objective)
+        model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, seed, keeper)
+        value, error = self._value(model)
+        metrics = {self.objective.name: value, "regression_mse": error, "training_loss": rows[-1]["loss"]}
+        metrics |= self.costs(model) | watch.course(self.objective, rows)
         keras.backend.clear_session()
         return metrics
+
+    def _value(self, model: keras.Model) -> tuple[float, float]:
+        """Returns the objective and the error that it is made of."""
+        error = mean_squared_error(model, self.samples["test"])
+        return -math.log10(error), error
 
     def relaxed(self, seed: int, part: int = 0) -> Relaxed:
         """The training images, split between weights and architecture; the others stay unseen."""

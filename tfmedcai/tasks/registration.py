@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ from tfmedcai.tasks.registration_network import (
 )
 from tfmedcai.tasks.registration_similarity import learned_cost, similarity_stage
 from tfmedcai.tasks.task import Candidate, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.watch import UNWATCHED, Watch, measured_at
 
 REGRESSING = {"deepim": STEP, "dmw": GRADIENT}  # networks that give no similarity, and how many numbers they give
 MEASURED = 16  # poses of each volume that a score is measured at
@@ -111,42 +112,41 @@ class RegistrationTask(Task):
         projector = ProjectiveSpatialTransformer(camera_of(registration), spacing, name="projector")
         return pose_similarity(projector, image_net, volume_net, volume_shape=registration.size)
 
-    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
+    def score(
+        self, architecture: Architecture, epochs: int, seed: int, part: int = 0, watch: Watch = UNWATCHED
+    ) -> dict[str, float]:
         """Mean cosine between the gradients of similarity and geodesic distance, on volumes held back."""
         fit = self.settings.search.fit
-        source = self._source(architecture, fit, seed, epochs)
-        model, rows = train_on(
-            lambda: self.network(architecture, search=True), source, fit, epochs, seed, Keeper(tell=self.tell)
-        )
+        source = self._source(architecture, fit, seed, watch.looks | {epochs})
+        keeper = watch.keeper(self.objective)
+        model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, seed, keeper)
         metrics = {
             self.objective.name: rows[-1][self.objective.name],
             "training_loss": rows[-1]["loss"],
-        } | self.costs(model)
+        }
+        metrics |= self.costs(model) | watch.course(self.objective, rows)
         keras.backend.clear_session()
         return metrics
 
     def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on the volumes to learn from; those held back are watched, never learnt."""
         fit, epochs = self.fit_of(candidate), self.settings.training.epochs
-        source = self._source(candidate, fit, seed, every=1)
+        source = self._source(candidate, fit, seed, range(1, epochs + 1))
         return train_on(lambda: self.network(candidate), source, fit, epochs, seed, keeper)
 
     def fit_of(self, candidate: Candidate) -> Fit:
         """Networks that regress have a fit of their own."""
         return self.settings.registration.regression if _outputs(candidate) > 1 else super().fit_of(candidate)
 
-    def _source(self, candidate: Candidate, fit: Fit, seed: int, every: int) -> Source:
-        """Returns training cases, and the cosine on volumes held back after epochs that are a multiple of `every`."""
+    def _source(self, candidate: Candidate, fit: Fit, seed: int, looks: Collection[int]) -> Source:
+        """Returns training cases, and the cosine on volumes held back after the epochs `looks`."""
         registration, outputs = self.settings.registration, _outputs(candidate)
 
         def batches(first_epoch: int) -> tf.data.Dataset:
             cases = training_cases(self._learnt, registration, fit.batch_size, seed, first_epoch)
             return cases.map(lambda case: (tuple(case[:3]), self._aim(case, outputs)))
 
-        def measure(model: keras.Model, epoch: int) -> Row:
-            return {self.objective.name: agree(model)} if epoch % every == 0 else {}
-
-        agree = self._agreement(self._held_back)
+        measure = measured_at(looks, self.objective, self._agreement(self._held_back))
         loss = PoseGradientLoss(registration.loss, registration.normaliser_mm) if outputs == 1 else "mse"
         return Source(batches, registration.steps, loss, measure)
 

@@ -50,6 +50,7 @@ from tfmedcai.tasks.task import (
     build_network,
     build_supernet,
 )
+from tfmedcai.tasks.watch import UNWATCHED, Watch, measured_at
 
 LOSSES = {"dice": SoftDice, "cross_entropy": CrossEntropy, "dice_cross_entropy": DiceCrossEntropy}
 OUTPUTS = ("classes", "probabilities")
@@ -120,24 +121,24 @@ class SegmentationTask(Task):
         case = find_cases(segmentation)[0]
         return channels_of(case, segmentation) or len(case.images)
 
-    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
+    def score(
+        self, architecture: Architecture, epochs: int, seed: int, part: int = 0, watch: Watch = UNWATCHED
+    ) -> dict[str, float]:
         """Dice of held-back patients, averaged over structures, cases and the last fifth of the epochs."""
         training, held_back = self._inner(seed, part)
-        first = epochs - max(1, round(LAST * epochs)) + 1
-
-        def measure(model: keras.Model, epoch: int) -> Row:
-            return {"validation_dice": self._mean_dice(model, held_back)} if epoch >= first else {}
-
+        last = range(epochs - max(1, round(LAST * epochs)) + 1, epochs + 1)
+        measure = measured_at(watch.looks.union(last), self.objective, lambda net: self._mean_dice(net, held_back))
         fit = self.settings.search.fit
         weights = seed * self.parts + part
         source = self._source(training, fit.batch_size, weights, measure)
-        model, rows = train_on(
-            lambda: self.network(architecture, search=True), source, fit, epochs, weights, Keeper(tell=self.tell)
-        )
+        keeper = watch.keeper(self.objective)
+        model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, weights, keeper)
+        counted = [row for row in rows if row["epoch"] in last] or rows[-1:]  # one that ended early has its last value
         metrics = {
-            self.objective.name: float(np.mean([row["validation_dice"] for row in rows if "validation_dice" in row])),
+            self.objective.name: float(np.mean([row[self.objective.name] for row in counted])),
             "training_loss": rows[-1]["loss"],
-        } | self.costs(model)
+        }
+        metrics |= self.costs(model) | watch.course(self.objective, rows)
         keras.backend.clear_session()
         return metrics
 

@@ -16,9 +16,10 @@ from tfmedcai import registry
 from tfmedcai.config import Fit, Settings
 from tfmedcai.metrics.complexity import latency_ms, multiply_accumulates
 from tfmedcai.reports.document import Picture, Stack
-from tfmedcai.reports.series import Objective, Row
+from tfmedcai.reports.series import Objective
 from tfmedcai.search_spaces.space import Architecture, SearchSpace
 from tfmedcai.tasks.relaxed import Relaxed
+from tfmedcai.tasks.watch import UNWATCHED, Watch
 
 Follow = Callable[[Sequence[Any], str], Iterable[Any]]  # steps, and what they are
 Candidate = Architecture | str  # what a search found, or the name of a network made by hand
@@ -60,10 +61,6 @@ class Evaluation:
     cases: dict[str, np.ndarray]
 
 
-def ignore(row: Row) -> None:
-    """Tells nobody."""
-
-
 def unseen(steps: Sequence[Any], what: str) -> Iterable[Any]:
     """Shows nobody how far it is."""
     return steps
@@ -76,7 +73,6 @@ class Task(abc.ABC):
         settings: the settings of the run; data are made or read when first needed.
 
     Attributes:
-        tell: is told each epoch of a `score`, by whoever wants to show it.
         followed: hands on the steps of an `evaluate` one by one, while whoever wants to shows how far it is.
     """
 
@@ -88,7 +84,6 @@ class Task(abc.ABC):
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self.tell: Callable[[Row], None] = ignore
         self.followed: Follow = unseen
 
     @abc.abstractmethod
@@ -126,16 +121,20 @@ class Task(abc.ABC):
         """
 
     @abc.abstractmethod
-    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
+    def score(
+        self, architecture: Architecture, epochs: int, seed: int, part: int = 0, watch: Watch = UNWATCHED
+    ) -> dict[str, float]:
         """Trains a candidate and returns its metrics, the objective's name and `parameters` among them.
 
-        The metrics are computed on samples that the candidate was not trained on and the evaluation does not use.
+        The metrics are computed on samples that the candidate was not trained on and the evaluation does not use. What
+        the watch asks for changes neither the training nor, if it goes to its end, the metrics.
 
         Args:
             architecture: the candidate.
             epochs: epochs of its training.
             seed: seed of weights and order.
             part: which of the `parts` trainings, of which a score is the mean.
+            watch: where the training is measured and may end, and where its state is kept.
         """
 
     def relaxed(self, seed: int, part: int = 0) -> Relaxed:

@@ -1,6 +1,7 @@
 """Tracking of surgical instruments in video: joints and classes of every frame (CSL, SL, L)."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ from tfmedcai.tasks.tracking_data import (
     unit_of,
 )
 from tfmedcai.tasks.tracking_video import follow
+from tfmedcai.tasks.watch import UNWATCHED, Watch, measured_at
 
 CURVE = np.arange(1, 41) / 20  # thresholds of the curve that a score is the mean of, over the quoted one
 HEIGHT = 480  # px of the frames that the threshold is quoted for
@@ -120,22 +122,28 @@ class TrackingTask(Task):
         pooled = layers.AveragePooling2D(tracking.stride, padding="same", name="at_stride")(maps)
         return keras.Model(model.inputs, pooled, name=model.name)
 
-    def score(self, architecture: Architecture, epochs: int, seed: int, part: int = 0) -> dict[str, float]:
+    def score(
+        self, architecture: Architecture, epochs: int, seed: int, part: int = 0, watch: Watch = UNWATCHED
+    ) -> dict[str, float]:
         """Threshold score of the last frames of each training sequence, averaged over joints and thresholds."""
         fit = self.settings.search.fit
         learnt, held_back = hold_back(self._split(seed)[0], self.settings.tracking.held_back)
 
         model = self._seeded(architecture, seed, search=True)
-        source = self._source(model, learnt, fit.batch_size, seed)
-        model, rows = train_on(lambda: model, source, fit, epochs, seed, Keeper(tell=self.tell))
-        errors = self._errors(held_back, self._tracked(model, held_back.images)["joints"])
-        metrics = {
-            self.objective.name: self._curve_mean(errors, held_back),
-            "localisation_error_px": float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("inf"),
-            "training_loss": rows[-1]["loss"],
-        } | self.costs(model)
+        measure = measured_at(watch.looks, self.objective, lambda net: self._held_back_score(net, held_back)[0])
+        source = replace(self._source(model, learnt, fit.batch_size, seed), measure=measure)
+        model, rows = train_on(lambda: model, source, fit, epochs, seed, watch.keeper(self.objective))
+        score, error = self._held_back_score(model, held_back)
+        metrics = {self.objective.name: score, "localisation_error_px": error, "training_loss": rows[-1]["loss"]}
+        metrics |= self.costs(model) | watch.course(self.objective, rows)
         keras.backend.clear_session()
         return metrics
+
+    def _held_back_score(self, model: keras.Model, held_back: Samples) -> tuple[float, float]:
+        """Returns the threshold score, and the median error in px."""
+        errors = self._errors(held_back, self._tracked(model, held_back.images)["joints"])
+        middle = float(np.nanmedian(errors)) if np.isfinite(errors).any() else float("inf")
+        return self._curve_mean(errors, held_back), middle
 
     def train(self, candidate: Candidate, seed: int, keeper: Keeper) -> tuple[keras.Model, list[Row]]:
         """Trains on all frames that the split does not keep for the evaluation."""

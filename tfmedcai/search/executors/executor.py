@@ -20,7 +20,7 @@ class Ended:
     Attributes:
         name: name of the call.
         answer: what the function returned; None if there is no answer.
-        reason: why there is none, in one line.
+        reason: why there is none, or what ended the training early, in one line.
         details: traceback of what the function raised.
         lost: whether the process went away, so that nothing is known about the call itself.
     """

@@ -37,7 +37,7 @@ class Stopping:
         return self.settings.rule != "none"
 
     def looks(self, epochs: int) -> list[int]:
-        """Returns the epochs after which a candidate is looked at: with the median all but the last, else the rungs.
+        """Returns the epochs of the looks at a candidate: of the median all but the last one, of halving the rungs.
 
         >>> Stopping(StoppingSettings(rule="halving", factor=3), Objective()).looks(20)
         [1, 3, 9]

@@ -33,6 +33,9 @@ COMMANDS = ("search", "train", "evaluate", "predict", "register", "report")
 # The files that a user makes, by the names that the README gives them.
 OF_A_USER = {"run": "runs/pose-snap-latent-b02afee4", "image": "frame.png"}
 
+# What runpy says of a module that another test has imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
+
 
 def blocks(language: str) -> list[str]:
     return [text for found, text in BLOCKS if found == language]
@@ -75,13 +78,11 @@ def test_there_is_something_to_check():
     assert {language for language, _ in BLOCKS} <= {"", "python", "toml", "js", "mermaid"}
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # runpy: a module that another test has imported
 @pytest.mark.parametrize("line", dict.fromkeys(CALLS))
 def test_a_command_is_understood(parsed, line):
     parsed(line)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("line", ["python -m tfmedcai.search --no_such_option", "python -m tfmedcai.search --seeds 0"])
 def test_a_command_that_is_wrong_is_seen(parsed, line):
     with pytest.raises(SystemExit):

@@ -1,12 +1,14 @@
 """What the README shows works: every command is read by the parser that a user meets, every block of code runs."""
 
 import ast
+import configparser
 import importlib
 import os
 import re
 import runpy
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfmedcai import cli, runs
 from tfmedcai.config import Settings
@@ -24,11 +27,14 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 PROSE = re.sub(r"^```.*?^```$", "", TEXT, flags=re.DOTALL | re.MULTILINE)
 SPANS = re.findall(r"`([^`\n]+)`", PROSE)
 SETTINGS_FILE = "search/autosnap_pose_demo.toml"  # stands for a FILE
-# What a block may call beside Python: nothing of it is ours.
-OTHERS = ("make", "source", "pip", "printf", "curl", "node")
+# What a block may call beside Python.
+OTHERS = ("make", "source", "pip", "printf", "curl", "node", "mkdir", "tensorboard", "tfmedcai")
 COMMANDS = ("search", "train", "evaluate", "predict", "register", "report")
 # The files that a user makes, by the names that the README gives them.
 OF_A_USER = {"run": "runs/pose-snap-latent-b02afee4", "image": "frame.png"}
+
+# What runpy says of a module that another test has imported.
+pytestmark = pytest.mark.filterwarnings("ignore:.*found in sys.modules:RuntimeWarning")
 
 
 def blocks(language: str) -> list[str]:
@@ -53,7 +59,10 @@ def parsed(monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "main", lambda command, act, argv=None: read(command, lambda options: None, argv))
     monkeypatch.chdir(ROOT)
     run = runs.new_run(tmp_path, Settings()).folder
-    stand_ins = {"FILE": SETTINGS_FILE, "$RUN": str(run), "RUN": str(run), "...": None}
+    mine = tmp_path / "mine.toml"
+    mine.write_text("".join(block for block in blocks("toml") if "task =" in block))
+    stand_ins = {"FILE": SETTINGS_FILE, "mine.toml": str(mine), "...": None}
+    stand_ins |= dict.fromkeys(("$RUN", "RUN", "OTHER_RUN"), str(run))
 
     def parse(line: str) -> None:
         _, _, module, *arguments = shlex.split(line, comments=True)
@@ -69,13 +78,11 @@ def test_there_is_something_to_check():
     assert {language for language, _ in BLOCKS} <= {"", "python", "toml", "js", "mermaid"}
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # runpy: a module that another test has imported
 @pytest.mark.parametrize("line", dict.fromkeys(CALLS))
 def test_a_command_is_understood(parsed, line):
     parsed(line)
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("line", ["python -m tfmedcai.search --no_such_option", "python -m tfmedcai.search --seeds 0"])
 def test_a_command_that_is_wrong_is_seen(parsed, line):
     with pytest.raises(SystemExit):
@@ -117,6 +124,16 @@ def test_options_and_files_in_the_text_are_there(capsys, monkeypatch):
     assert not [name for name in {*named, *linked} if not any((place / name).exists() for place in places)]
 
 
+def test_every_dependency_is_explained():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    lines = [setup["options"]["install_requires"], *dict(setup["options.extras_require"]).values()]
+    table = TEXT.partition("## Dependencies")[2].partition("\n## ")[0].lower()
+    wanted = {re.match(r"[\w-]+", line)[0] for text in lines for line in text.strip().splitlines()}
+    assert len(wanted) > 25
+    assert not {name for name in wanted if not re.search(rf"\b{name}\b", table)}
+
+
 def help_of(command: str, capsys, monkeypatch, *words: str) -> str:
     monkeypatch.setattr(sys, "argv", [command, *words, "--help"])
     monkeypatch.setenv("COLUMNS", "200")
@@ -151,6 +168,36 @@ def test_the_projector_block_runs():
     assert given["slope"].shape == (1, 6)
 
 
+def save_frame(path: Path) -> np.ndarray:
+    """Writes a picture in which the README's pose lies."""
+    pixels = np.random.default_rng(0).uniform(0, 255, (640, 480)).astype(np.uint8)
+    Image.fromarray(pixels).save(path)
+    return pixels
+
+
+@pytest.mark.slow
+def test_the_main_job_runs_shrunk(tmp_path):
+    (block,) = [block for block in blocks("") if "RUN=$(" in block]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    save_frame(tmp_path / "frame.png")
+    program = ["set -e", f'export PATH="{Path(sys.executable).parent}:$PATH"']
+    for line in lines_of(block):
+        command = line.partition("#")[0].strip()
+        if command.startswith("python -m tfmedcai.search --settings"):
+            command = f"{command.replace('search/', f'{ROOT}/search/')} --smoke --quiet"
+        elif " serve " in command:
+            # It prints where it listens as soon as it does.
+            command = f"{command} --port {port} > ready & trap 'kill $!' EXIT; until [ -s ready ]; do sleep 1; done"
+        elif " ask " in command:
+            command = f"{command} --address 127.0.0.1:{port}"
+        program += [] if command.startswith(("source", "tensorboard")) or "OTHER_RUN" in command else [command]
+    done = subprocess.run(["bash"], input="\n".join(program), cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert '"landmarks"' in done.stdout and done.stdout.strip().endswith("report.html")
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """A folder with a trained run, an image, and the address of a server of that run."""
@@ -164,8 +211,7 @@ def place(tmp_path_factory):
     run = train(TrainOptions(settings=settings, architecture="conv3x3 dw3x3", output=folder, quiet=True))
     (folder / OF_A_USER["run"]).parent.mkdir()
     run.folder.rename(folder / OF_A_USER["run"])
-    pixels = np.random.default_rng(0).uniform(0, 255, (640, 480)).astype(np.uint8)
-    importlib.import_module("PIL.Image").fromarray(pixels).save(folder / OF_A_USER["image"])
+    pixels = save_frame(folder / OF_A_USER["image"])
     (folder / "image.json").write_text(str((pixels / 255).round(3).tolist()))
     version = export(Export(folder / OF_A_USER["run"]))
     with Server({"pose": version.parent}, ServerOptions(port=0, rest_api_port=-1)) as server:

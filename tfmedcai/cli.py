@@ -128,6 +128,14 @@ def progress(total: int, label: str, *, quiet: bool = False, seldom: bool = Fals
 def followed(steps: Sequence[Any], label: str, *, quiet: bool = False) -> Iterable[Any]:
     """Yields steps one by one and shows how many are done.
 
+    Args:
+        steps: what is done, one after the other.
+        label: what is being done.
+        quiet: show nothing.
+
+    Yields:
+        The steps.
+
     >>> list(followed("ab", "letters", quiet=True))
     ['a', 'b']
     """

@@ -42,7 +42,7 @@ def summary_of(values: ArrayLike) -> dict[str, float | int]:
 
 
 def fingerprint(*arrays: ArrayLike) -> str:
-    """Tells cases from others, so that methods are compared on the same ones only.
+    """Tells cases, arrays of any shapes, from others, so that methods are compared on the same ones only.
 
     Args:
         arrays: what makes the cases: true values, names. Fractions are rounded to hundredths, since machines differ in

@@ -40,6 +40,9 @@ def slices_to_show(truth: np.ndarray, predicted: np.ndarray, most: int) -> np.nd
 def grey_levels(image: np.ndarray) -> np.ndarray:
     """Returns grey values of any scale as uint8, all but the darkest and brightest hundredth told apart.
 
+    Returns:
+        uint8, of the same shape.
+
     >>> grey_levels(np.linspace(-1, 1, 5)).tolist()
     [0, 62, 127, 192, 255]
     """
@@ -99,6 +102,9 @@ def slice_stack(volumes: dict[str, np.ndarray], numbers: np.ndarray, aspect: flo
         numbers: `(n,)` numbers of the slices in their volume.
         aspect: size of a voxel along y over that along x.
         title: what the case is, and how good the prediction.
+
+    Returns:
+        The stack.
     """
     slices = (np.moveaxis(volumes[name], 2, 0) for name in ("image", "truth", "predicted"))
     images = [outlined(image, truth, predicted, aspect) for image, truth, predicted in zip(*slices, strict=True)]

@@ -53,6 +53,14 @@ def number(value: float, unit: str = "") -> str:
 def spread(mean: float, std: float, unit: str = "") -> str:
     """Returns a mean and its standard deviation as text.
 
+    Args:
+        mean: of the cases or seeds.
+        std: its standard deviation.
+        unit: of both.
+
+    Returns:
+        Both with the digits usual for the unit.
+
     >>> spread(0.5, 0.25, "mm"), spread(float("nan"), float("nan"))
     ('0.500 ± 0.250', '-')
     """

@@ -270,6 +270,14 @@ class Tuner:
 def trial_name(oracle: str, seed: int, number: int) -> str:
     """Returns the name of a trial in files of its own.
 
+    Args:
+        oracle: its name.
+        seed: of the search.
+        number: of the proposal.
+
+    Returns:
+        The name.
+
     >>> trial_name("latent", 0, 12)
     'latent-0-12'
     """

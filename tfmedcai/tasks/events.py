@@ -85,7 +85,13 @@ def write_pictures(folder: Path, pictures: Iterable[Picture | Stack]) -> None:
 
 @_forgiving()
 def write_drawing(folder: Path, figure: Figure, architecture: str) -> None:
-    """Writes the drawing of an architecture, which stands for the graph: tracing that may take minutes."""
+    """Writes the drawing of an architecture, which stands for the graph: tracing that may take minutes.
+
+    Args:
+        folder: of the events.
+        figure: the drawing.
+        architecture: its text.
+    """
     with _writing(folder) as writer, writer.as_default(step=0):
         tf.summary.image("architecture", pixels(figure)[np.newaxis])
         tf.summary.text("architecture", architecture)

@@ -87,7 +87,16 @@ class Trials:
         }
 
     def solved(self, stage: Stage, starts: np.ndarray, method: str) -> np.ndarray:
-        """Registers all cases by a stage, named for whoever follows; returns poses `(cases, 6)`."""
+        """Registers all cases by a stage.
+
+        Args:
+            stage: what each case goes through.
+            starts: `(cases, 6)`, rotation vector in rad, translation in mm.
+            method: its name, for whoever follows.
+
+        Returns:
+            Poses `(cases, 6)`.
+        """
         cases = self.followed([*zip(self.problems, starts, strict=True)], f"registrations by {method}")
         return np.stack([stage(problem, start).pose for problem, start in cases])
 

@@ -76,7 +76,13 @@ UNWATCHED = Watch()
 def measured_at(
     looks: Collection[int], objective: Objective, value: Callable[[keras.Model], float]
 ) -> Callable[[keras.Model, int], Row]:
-    """Returns the `measure` of a `Source` that takes the objective of a network after some epochs."""
+    """Returns the `measure` of a `Source` that takes the objective of a network after some epochs.
+
+    Args:
+        looks: epochs, from 1, after which it is measured.
+        objective: names the metric.
+        value: measures it.
+    """
     return lambda model, epoch: {objective.name: value(model)} if epoch in looks else {}
 
 

@@ -22,8 +22,9 @@ from tfmedcai.reports.document import Picture
 from tfmedcai.reports.series import Objective
 from tfmedcai.search.__main__ import SearchOptions, search
 from tfmedcai.simulators.xray_instruments import XRayScene, dataset
-from tfmedcai.tasks.fitting import Arrays, Keeper, array_source, train_on
+from tfmedcai.tasks.fitting import Arrays, array_source, train_on
 from tfmedcai.tasks.task import OF_ALL, Evaluation, Signature, Task, build_network
+from tfmedcai.tasks.watch import UNWATCHED, measured_at
 from tfmedcai.train import TrainOptions, train
 
 INSTRUMENTS = ("screw", "guide_wire", "drill")
@@ -57,30 +58,40 @@ class InstrumentTask(Task):
 
     def describe(self) -> dict[str, Any]:
         """Says in `--dry_run` what the data are."""
-        return {"images": f"{IMAGES} of each of {', '.join(INSTRUMENTS)}", "patients": PARTS}
+        return {
+            "images": f"{IMAGES} of each of {', '.join(INSTRUMENTS)}",
+            "patients": {name: list(numbers) for name, numbers in PARTS.items()},
+        }
 
     def network(self, candidate, *, search=False):
         """Builds any network of any space, with a logit for each instrument."""
         ends = {"input_shape": (SIZE_PX, SIZE_PX, 1), "outputs": len(INSTRUMENTS)}
         return build_network(self.settings, candidate, search=search, **ends)
 
-    def _fit(self, candidate, fit, epochs, seed, keeper, *, search):
-        source = array_source(self.parts_of_data["training"], fit.batch_size, seed)
-        source = replace(source, loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-        return train_on(lambda: self.network(candidate, search=search), source, fit, epochs, seed, keeper)
+    def _source(self, batch_size, seed, measure=lambda model, epoch: {}):
+        source = array_source(self.parts_of_data["training"], batch_size, seed, measure)
+        return replace(source, loss=keras.losses.CategoricalCrossentropy(from_logits=True))
 
     def _right(self, model: keras.Model, part: str) -> np.ndarray:
         data = self.parts_of_data[part]
         return model.predict(data.inputs, verbose=0).argmax(-1) == data.targets.argmax(-1)
 
-    def score(self, architecture, epochs, seed, part=0):
-        """Trains a candidate; its score is measured on patients that are held back."""
-        model, _ = self._fit(architecture, self.settings.search.fit, epochs, seed, Keeper(), search=True)
-        return {self.objective.name: float(self._right(model, "held_back").mean())} | self.costs(model)
+    def _accuracy(self, model: keras.Model) -> float:
+        return float(self._right(model, "held_back").mean())
+
+    def score(self, architecture, epochs, seed, part=0, watch=UNWATCHED):
+        """Trains a candidate and measures it on patients that are held back, also on the way where a watch asks."""
+        fit, keeper = self.settings.search.fit, watch.keeper(self.objective)
+        source = self._source(fit.batch_size, seed, measured_at(watch.looks, self.objective, self._accuracy))
+        model, rows = train_on(lambda: self.network(architecture, search=True), source, fit, epochs, seed, keeper)
+        metrics = {self.objective.name: self._accuracy(model)}
+        return metrics | self.costs(model) | watch.course(self.objective, rows)
 
     def train(self, candidate, seed, keeper):
         """Trains the full-size network."""
-        return self._fit(candidate, self.fit_of(candidate), self.settings.training.epochs, seed, keeper, search=False)
+        fit = self.fit_of(candidate)
+        source = self._source(fit.batch_size, seed)
+        return train_on(lambda: self.network(candidate), source, fit, self.settings.training.epochs, seed, keeper)
 
     def evaluate(self, model: keras.Model, seed: int) -> Evaluation:
         """Measures on patients that neither search nor training has seen; the first image is kept for the report."""

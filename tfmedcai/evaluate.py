@@ -29,9 +29,7 @@ def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
         ValueError: if the run has no trained network.
     """
     run, _ = open_run(options.run)
-    folders = run.trained()
-    if not folders:
-        raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
+    folders = run.must_be_trained()
     from tfmedcai.reports.comparison import comparison_lines, paired
     from tfmedcai.tasks.report import case_values
     from tfmedcai.tasks.task import make_task

@@ -37,9 +37,7 @@ def predict(options: PredictOptions) -> list[dict[str, Any]]:
         ValueError: if an image, the pose or the model is not what is expected; the message says what is.
     """
     run, _ = open_run(options.run)
-    models = run.trained()
-    if not models:
-        raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
+    models = run.must_be_trained()
     if not options.image:
         raise ValueError("nothing to ask about: give `--image FILE`.")
     from tfmedcai.tasks.fitting import load_model

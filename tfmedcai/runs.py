@@ -188,6 +188,19 @@ class Run:
         models = [sorted(self.folder.glob(f"{role}/seed_*/model.keras")) for role in ("best", "baselines/*")]
         return [ModelFolder(path.parent) for path in [*models[0], *models[1]]]
 
+    def must_be_trained(self) -> list[ModelFolder]:
+        """All trained networks of the run, at least one.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        models = self.trained()
+        if not models:
+            raise ValueError(
+                f"{self.folder}: no trained network. Run `python -m tfmedcai.train --run {self.folder}` first."
+            )
+        return models
+
 
 def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bool = False) -> Run:
     """Makes the run folder of these settings, or opens it again.

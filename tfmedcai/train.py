@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from tfmedcai import presets, registry
 from tfmedcai.cli import RUN_OPTION, SettingsOptions, main, progress
-from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
 from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, write_json, write_whole
 
@@ -64,10 +63,7 @@ def train(options: TrainOptions) -> Run:
     """
     from tfmedcai.tasks.task import make_task
 
-    if options.architecture in presets.names():
-        preset = presets.read(options.architecture)
-        sized = options.settings.updated({"space": preset["space"]} | preset["sizes"])
-        options = replace(options, settings=sized, architecture=preset["architecture"])
+    options = _of_preset(options)
     settings = options.settings
     if options.run is not None:
         run, _ = open_run(options.run)
@@ -82,9 +78,23 @@ def train(options: TrainOptions) -> Run:
     return run
 
 
+def _of_preset(options: TrainOptions) -> TrainOptions:
+    """Puts a preset's text and sizes in the place of its name; a network of that name keeps those of the settings."""
+    name = options.architecture
+    if name is None or name in registry.names("networks") or name not in presets.names():
+        return options
+    preset = presets.read(name)
+    space = {"space": preset["space"]} if "space" in preset else {}
+    return replace(
+        options,
+        settings=options.settings.updated(space | preset["sizes"]),
+        architecture=preset.get("network") or preset["architecture"],
+    )
+
+
 def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
     """Lists what is to be trained: for each seed the best architecture, then what stands beside it."""
-    from tfmedcai.tasks.task import make_space
+    from tfmedcai.tasks.task import candidate_of, make_space
 
     settings = task.settings
     space, seeds = make_space(settings), settings.all_seeds()
@@ -104,19 +114,12 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
                 jobs += [Job(run.baseline(name, seed), best(name, seed), name, seed) for seed in seeds]
         elif name == given:
             continue
-        elif name in presets.names():
-            jobs += [Job(run.baseline(name, seed), _preset(name, settings), name, seed) for seed in seeds]
-        else:
+        elif name in registry.names("networks"):
             jobs += [Job(run.baseline(name, seed), name, None, seed) for seed in seeds]
+        else:  # beside others a preset is of the size that settings say
+            preset = candidate_of(presets.read(name), settings)
+            jobs += [Job(run.baseline(name, seed), preset, name, seed) for seed in seeds]
     return jobs
-
-
-def _preset(name: str, settings: Settings) -> "Candidate":
-    """Returns the architecture of a preset, of whatever space; beside others it is of the size that settings say."""
-    from tfmedcai.tasks.task import make_space
-
-    preset = presets.read(name)
-    return make_space(settings.updated({"space": preset["space"]})).parse(preset["architecture"])
 
 
 def _best_architecture(task: "Task", run: Run, oracle: str, seed: int) -> str:

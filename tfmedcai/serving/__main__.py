@@ -104,9 +104,7 @@ def export(verb: Export) -> Path:
         OSError: if a file cannot be read or the folder not be written to.
     """
     run, settings = open_run(verb.run)
-    trained = run.trained()
-    if not trained:
-        raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
+    trained = run.must_be_trained()
     card = {"task": settings.task} | read_json(trained[0].card)
     if trained[0].evaluation.exists():
         card["evaluation"] = read_json(trained[0].evaluation)

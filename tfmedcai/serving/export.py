@@ -1,6 +1,7 @@
 """Writes functions and their weights as a SavedModel version folder that appears whole or not at all."""
 
 import errno
+import importlib.metadata
 import json
 import os
 import platform
@@ -18,7 +19,6 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-import tfmedcai
 from tfmedcai.serving.checks import check_answers, check_graph
 from tfmedcai.serving.predict import WARMUP_FILE
 from tfmedcai.serving.servables import DEFAULT_SIGNATURE, quiet_tensorflow
@@ -147,7 +147,7 @@ def _card(
             for name, signature in signatures.items()
         },
         "versions": {
-            "tfmedcai": tfmedcai.__version__,
+            "tfmedcai": importlib.metadata.version("tfmedcai"),
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "python": platform.python_version(),

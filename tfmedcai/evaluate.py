@@ -1,17 +1,17 @@
 """Measures the trained networks of a run on the evaluation set and prints them as one table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfmedcai.cli import SettingsOptions, main
+from tfmedcai.cli import Plan, SettingsOptions, main
 from tfmedcai.runs import ModelFolder, open_run, read_json, write_json, write_whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(SettingsOptions):
     """Measure the trained networks of a run on unseen images and print them as one table, with tests between them."""
 
@@ -19,11 +19,11 @@ class EvaluateOptions(SettingsOptions):
     """run folder with trained networks"""
 
 
-def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
+def evaluate(options: EvaluateOptions) -> list[dict[str, Any]] | Plan:
     """Evaluates every trained network of a run, writes what it found beside each, and prints the table.
 
     Returns:
-        One evaluation for each network and seed.
+        One evaluation for each network and seed; for a dry run what would be evaluated on what.
 
     Raises:
         ValueError: if the run has no trained network.
@@ -35,6 +35,9 @@ def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
     from tfmedcai.tasks.task import make_task
 
     task = make_task(options.settings)
+    if options.dry_run:
+        writes = [str(path) for folder in folders for path in (folder.evaluation, folder.cases)]
+        return Plan(data=task.describe(), networks=[str(folder.model) for folder in folders], writes=writes)
     task.keep_split(run.split)
     evaluations = [_evaluate_one(task, folder) for folder in folders]
     values = paired(case_values(run), seeds_hold_out=task.seeds_hold_out)
@@ -93,5 +96,10 @@ def _cell(seeds: list[dict[str, float]]) -> str:
     return f"  {mean:7.3f} +- {std:6.3f}" + "".join(f" {value:8.3f}" for value in (*extremes(seeds), between))
 
 
+def command(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    main(EvaluateOptions, evaluate, argv, outcome=lambda evaluations: {"evaluations": evaluations})
+
+
 if __name__ == "__main__":
-    main(EvaluateOptions, evaluate)
+    command()

@@ -1,17 +1,19 @@
 """Trains the architectures that a search found, or one given as text, beside networks made by hand."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tfmedcai import presets, registry
-from tfmedcai.cli import RUN_OPTION, SettingsOptions, main, progress
+from tfmedcai.cli import RUN_OPTION, Plan, SettingsOptions, main, progress
 from tfmedcai.journal import Journal
-from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, write_json, write_whole
+from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, run_of, write_json, write_whole
 
 if TYPE_CHECKING:
     import keras
 
+    from tfmedcai.search_spaces.space import SearchSpace
     from tfmedcai.tasks.task import Candidate, Task
 
 
@@ -33,7 +35,7 @@ class Job:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions(SettingsOptions):
     """Train the best architecture of a search, and others beside it, from scratch."""
 
@@ -52,30 +54,52 @@ class TrainOptions(SettingsOptions):
     """print results only"""
 
 
-def train(options: TrainOptions) -> Run:
+def train(options: TrainOptions) -> Run | Plan:
     """Trains for all seeds what the options ask for.
 
     Returns:
-        The run folder, with one trained network for each seed, and the baselines' beside them.
+        The run folder, with one trained network for each seed, and the baselines' beside them; for a dry run what would
+        be trained and what is there already.
 
     Raises:
         ValueError: if there is nothing to train, or if trainings exist and neither `resume` nor `fresh` was asked.
     """
+    options = _of_preset(options)
+    if options.run is None and options.architecture is None:
+        raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
+    run = run_of(options.output, options.settings) if options.run is None else open_run(options.run)[0]
+
     from tfmedcai.tasks.task import make_task
 
-    options = _of_preset(options)
-    settings = options.settings
-    if options.run is not None:
-        run, _ = open_run(options.run)
-    elif options.architecture is not None:
-        run = new_run(options.output, settings, resume=True)
-    else:
-        raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
-    task = make_task(settings)
+    task = make_task(options.settings)
+    jobs = _jobs(task, run, options.architecture)
+    if options.dry_run:
+        return _plan(task, run, jobs)
+    if options.run is None:
+        new_run(options.output, options.settings, resume=True)
     task.keep_split(run.split)
-    for job in [job for job in _jobs(task, run, options.architecture) if _is_open(job.folder, options)]:
+    for job in [job for job in jobs if _is_open(job.folder, options)]:
         _train_one(task, job, options)
     return run
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Returns the trained networks of a run: file, network, seed, size."""
+    cards = {folder: read_json(folder.card) for folder in run.trained()}
+    told = ("network", "architecture", "seed", "parameters", "multiply_accumulates")
+    models = [{"model": str(folder.model)} | {name: card[name] for name in told} for folder, card in cards.items()]
+    return {"run": str(run.folder), "networks": models}
+
+
+def _plan(task: "Task", run: Run, jobs: list[Job]) -> Plan:
+    def planned(job: Job) -> dict[str, Any]:
+        state = "trained" if job.folder.model.exists() else "begun" if job.folder.checkpoint.exists() else "open"
+        size = task.network(job.candidate).count_params()
+        facts = {"model": str(job.folder.model), "candidate": str(job.candidate), "origin": job.origin}
+        return facts | {"seed": job.seed, "parameters": size, "state": state}
+
+    epochs = task.settings.training.epochs
+    return Plan(run=str(run.folder), data=task.describe(), epochs=epochs, networks=[planned(job) for job in jobs])
 
 
 def _of_preset(options: TrainOptions) -> TrainOptions:
@@ -103,7 +127,7 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
         return space.parse(_best_architecture(task, run, oracle, seed))
 
     if given is not None:
-        candidate = given if given in registry.names("networks") else space.parse(given)
+        candidate = given if given in registry.names("networks") else _parsed(space, given)
         jobs = [Job(run.best(seed), candidate, None, seed) for seed in seeds]
     else:
         jobs = [Job(run.best(seed), best(settings.oracle, seed), settings.oracle, seed) for seed in seeds]
@@ -120,6 +144,15 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
             preset = candidate_of(presets.read(name), settings)
             jobs += [Job(run.baseline(name, seed), preset, name, seed) for seed in seeds]
     return jobs
+
+
+def _parsed(space: "SearchSpace", text: str) -> "Candidate":
+    try:
+        return space.parse(text)
+    except ValueError as error:
+        known = [*presets.names(), *registry.names("networks")]
+        advice = registry.did_you_mean(text, known) or " `--list` shows presets and networks."
+        raise ValueError(f"`--architecture`: {error}{advice}") from error
 
 
 def _best_architecture(task: "Task", run: Run, oracle: str, seed: int) -> str:
@@ -182,5 +215,10 @@ def _multiply_accumulates(model: "keras.Model") -> int | None:
         return None
 
 
+def command(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    main(TrainOptions, train, argv, outcome=outcome)
+
+
 if __name__ == "__main__":
-    main(TrainOptions, train)
+    command()

@@ -70,6 +70,11 @@ def export(
         return _publish(hidden, folder, version)
 
 
+def next_version(folder: Path) -> int:
+    """Returns the number of the version that is exported next to a model's folder."""
+    return max(versions_in(folder), default=0) + 1 if folder.exists() else 1
+
+
 def _check_names(signatures: Mapping[str, Signature]) -> None:
     if DEFAULT_SIGNATURE not in signatures:
         raise ValueError(
@@ -198,7 +203,7 @@ def _sync(folder: Path) -> None:
 def _publish(hidden: Path, folder: Path, version: int | None) -> Path:
     while True:
         _check_free(folder, version)
-        target = folder / str(version or max(versions_in(folder), default=0) + 1)
+        target = folder / str(version or next_version(folder))
         try:
             os.rename(hidden, target)
         except OSError as error:

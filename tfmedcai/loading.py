@@ -61,9 +61,9 @@ class ExportedModel:
         function = self.signatures[signature]
         expected: dict[str, tf.TensorSpec] = function.structured_input_signature[1]
         if inputs.keys() != expected.keys():
+            known = ", ".join(_described(expected[name]) for name in sorted(expected))
             raise ValueError(
-                f"the inputs of `{signature}` must be {', '.join(_described(spec) for spec in expected.values())}. "
-                f"Received {', '.join(sorted(inputs)) or 'none'}."
+                f"the inputs of `{signature}` must be {known}. Received {', '.join(sorted(inputs)) or 'none'}."
             )
         answers = function(**{name: _tensor(value, expected[name]) for name, value in inputs.items()})
         return {name: answer.numpy() for name, answer in answers.items()}

@@ -65,6 +65,11 @@ def test_options_win_over_the_file(tmp_path):
             2,
             'error: the package `ray` is not installed: `pip install "tfmedcai[cluster]"`.',
         ),
+        (
+            ModuleNotFoundError("", name="tensorflow_graphics"),
+            2,
+            "error: the package `tensorflow_graphics` is not installed: `pip install --no-deps tensorflow-graphics`.",
+        ),
         (RuntimeError("first\nsecond"), 1, "error: first (--traceback shows more)"),
         (MemoryError(), 1, "error: out of memory. Take smaller batches or sizes, or fewer `--workers`."),
     ],

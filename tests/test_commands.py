@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tfmedcai import cli, presets
+from tfmedcai.__main__ import main
 from tfmedcai.config import Settings
 from tfmedcai.evaluate import EvaluateOptions, evaluate
 from tfmedcai.journal import Journal
@@ -145,14 +147,6 @@ def test_no_run_folder_is_said(tmp_path, capsys):
     assert "nothing to train" in says(capsys, TrainOptions, train)
 
 
-def test_a_dry_run_prints_sizes_and_writes_nothing(tmp_path, capsys):
-    cli.main(SearchOptions, search, ["--dry_run", "--smoke", "--output", str(tmp_path)])
-    facts = json.loads(capsys.readouterr().out)
-    assert facts["candidate"]["parameters"] > 0
-    assert facts["full size"]["multiply_accumulates"] > 0
-    assert not any(tmp_path.iterdir())
-
-
 def test_tensorboard_shows_trials_and_trainings(run):
     trials = [path.name for path in (run.tensorboard / "trials").iterdir()]
     assert sorted(trials) == ["random-0-0", "random-0-1"]
@@ -187,3 +181,63 @@ def test_several_runs_are_compared_beside_the_first(run, tmp_path, capsys):
 def test_an_evaluation_says_how_far_it_is(run, capsys):
     evaluate(EvaluateOptions(settings=open_run(run.folder)[1], run=run.folder))
     assert "evaluating i3posnet, seed 0: images: 2/2\n" in capsys.readouterr().err
+
+
+def files_in(folder) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*"))}
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("search --smoke --output OUT", {"run", "settings", "data", "candidate", "full size"}),
+        ("train --architecture snapnet_a --smoke --output OUT", {"run", "data", "epochs", "networks"}),
+        ("train --run RUN", {"run", "data", "epochs", "networks"}),
+        ("evaluate --run RUN", {"data", "networks", "writes"}),
+        ("predict --run RUN --image IMAGE --pose 80 60 20 --output OUT", {"network", "images", "output"}),
+        ("report --run RUN", {"run", "report", "networks"}),
+        ("serving export --run RUN --output OUT", {"network", "version", "signatures"}),
+    ],
+)
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run, tmp_path, capsys, command, expected):
+    np.save(tmp_path / "image.npy", np.ones((128, 160), np.float32))
+    places = {"RUN": run.folder, "OUT": tmp_path / "out", "IMAGE": tmp_path / "image.npy"}
+    words = [str(places.get(word, word)) for word in command.split()]
+    before = files_in(run.folder) | files_in(tmp_path)
+    main([*words, "--dry_run"])
+    plan = json.loads(capsys.readouterr().out)
+    assert plan.keys() == expected
+    assert files_in(run.folder) | files_in(tmp_path) == before
+    if command.startswith("train"):
+        assert {job["state"] for job in plan["networks"]} == {"trained" if "RUN" in command else "open"}
+        assert all(job["parameters"] > 0 for job in plan["networks"])
+
+
+@pytest.mark.parametrize(
+    ("command", "key"),
+    [
+        ("search --settings SETTINGS --output PARENT --resume --quiet", "best"),
+        ("train --run RUN --resume --quiet", "networks"),
+        ("predict --run RUN --image IMAGE --pose 80 60 20 --output OUT", "answers"),
+        ("report --run RUN", "report"),
+    ],
+)
+def test_json_is_one_object_and_nothing_else(run, tmp_path, capsys, command, key):
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).uniform(size=(128, 160)).astype(np.float32))
+    places = {"RUN": run.folder, "OUT": tmp_path / "out", "IMAGE": tmp_path / "image.npy"}
+    places |= {"SETTINGS": run.settings, "PARENT": run.folder.parent}
+    main([str(places.get(word, word)) for word in f"{command} --json".split()])
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1
+    assert json.loads(said, parse_constant=pytest.fail)[key]
+
+
+def test_what_was_done_stands_in_the_json_of_what_failed_in_part(run, tmp_path, capsys):
+    np.save(tmp_path / "image.npy", np.random.default_rng(0).uniform(size=(128, 160)).astype(np.float32))
+    (tmp_path / "text.png").write_text("no image")
+    images = ["--image", str(tmp_path / "image.npy"), str(tmp_path / "text.png"), "--pose", "80", "60", "20"]
+    with pytest.raises(SystemExit) as caught:
+        main(["predict", "--run", str(run.folder), *images, "--output", str(tmp_path / "out"), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    assert (caught.value.code, len(answer["answers"])) == (1, 1)
+    assert answer["error"] == f"1 of 2 files have no answer: {tmp_path / 'text.png'}."

@@ -36,10 +36,10 @@ def arguments(files: Path, output: Path, **changes: object) -> list[str]:
     return ["--smoke", "--quiet", *(part for pair in pairs for part in pair)]
 
 
-def says(capsys, *parts) -> str:
+def says(capsys, *parts, code: int = 2) -> str:
     with pytest.raises(SystemExit) as caught:
         cli.main(RegisterOptions, register, [str(part) for part in parts])
-    assert caught.value.code == 2
+    assert caught.value.code == code
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
@@ -58,12 +58,27 @@ def test_one_case_is_registered_and_drawn(files, tmp_path, capsys):
     assert float(rows[-1]["mean_tre_mm"]) == pytest.approx(answer["errors"]["mean_tre_mm"])
 
 
+def test_a_dry_run_reads_the_cases_and_writes_nothing(files, tmp_path, capsys):
+    rows = [["name", "ct"], ["good", ""], ["bad", files / "nothing.nii.gz"]]
+    with (tmp_path / "cases.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    parts = [*arguments(files, tmp_path / "out", batch=tmp_path / "cases.csv"), "--method", "polish", "--dry_run"]
+    cli.main(RegisterOptions, register, parts)
+    plan = json.loads(capsys.readouterr().out)
+    assert (plan["method"], plan["starts"], plan["cases"][0]["views"]) == (["polish"], 1, 1)
+    assert "nothing.nii.gz" in plan["cases"][1]["error"]
+    assert not (tmp_path / "out").exists()
+    parts = [*arguments(files, tmp_path / "out", ct=files / "nothing.nii.gz"), "--dry_run"]
+    assert "nothing.nii.gz" in says(capsys, *parts)
+
+
 def test_a_batch_goes_on_behind_a_bad_case(files, tmp_path, capsys):
     header = ["name", "ct", "start"]
     rows = [("good", "", ""), ("bad", files / "nothing.nii.gz", ""), ("last", "", files / "truth.json")]
     with (tmp_path / "cases.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *rows])
-    message = says(capsys, *arguments(files, tmp_path / "out", batch=tmp_path / "cases.csv"), "--method", "polish")
+    parts = [*arguments(files, tmp_path / "out", batch=tmp_path / "cases.csv"), "--method", "polish"]
+    message = says(capsys, *parts, code=1)
     assert "1 of 3 cases failed: bad" in message
     found = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
     assert [row["name"] for row in found] == ["good", "bad", "last"]

@@ -56,10 +56,10 @@ def run(folder, tmp_path_factory):
     return made
 
 
-def failure(capsys, options, act, *arguments) -> list[str]:
+def failure(capsys, options, act, *arguments, code: int = 2) -> list[str]:
     with pytest.raises(SystemExit) as caught:
         cli.main(options, act, [str(argument) for argument in arguments])
-    assert caught.value.code == 2
+    assert caught.value.code == code
     return capsys.readouterr().err.strip().splitlines()
 
 
@@ -84,9 +84,8 @@ def test_a_folder_of_volumes_is_answered_case_by_case_and_bad_ones_are_named(run
     header[80:84] = np.float32(0).tobytes()  # pixdim[1]
     (asked / "flat.nii.gz").write_bytes(gzip.compress(bytes(header)))
     (asked / "text.nii.gz").write_text("no volume")
-    said = failure(
-        capsys, PredictOptions, predict, "--run", run.folder, "--image", asked, "--output", tmp_path / "out", "--quiet"
-    )
+    arguments = ("--run", run.folder, "--image", asked, "--output", tmp_path / "out", "--quiet")
+    said = failure(capsys, PredictOptions, predict, *arguments, code=1)
     bad = ("flat", "nan", "series", "text", "truncated")
     assert len(said) == len(bad) + 1
     for name, words in zip(bad, ("spacing", "finite", "3D", "NIfTI", "NIfTI"), strict=True):

@@ -1,20 +1,20 @@
 """Measures the trained networks of a run on the evaluation set and prints them as one table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfmedcai.cli import SettingsOptions, followed, main
+from tfmedcai.cli import Plan, SettingsOptions, followed, main
 from tfmedcai.runs import ModelFolder, Run, open_run, read_json, write_json, write_whole
 
 if TYPE_CHECKING:
     from tfmedcai.tasks.task import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateOptions(SettingsOptions):
     """Measure the trained networks of a run on unseen images and print them as one table, with tests between them."""
 
@@ -24,24 +24,25 @@ class EvaluateOptions(SettingsOptions):
     """print results only"""
 
 
-def evaluate(options: EvaluateOptions) -> list[dict[str, Any]]:
+def evaluate(options: EvaluateOptions) -> list[dict[str, Any]] | Plan:
     """Evaluates every trained network of a run, writes what it found beside each, and prints the table.
 
     Returns:
-        One evaluation for each network and seed.
+        One evaluation for each network and seed; for a dry run what would be evaluated on what.
 
     Raises:
         ValueError: if the run has no trained network.
     """
     run, _ = open_run(options.run)
-    folders = run.trained()
-    if not folders:
-        raise ValueError(f"{run.folder}: no trained network. Run `python -m tfmedcai.train --run {run.folder}` first.")
+    folders = run.must_be_trained()
     from tfmedcai.reports.comparison import comparison_lines, paired
     from tfmedcai.tasks.report import case_values
     from tfmedcai.tasks.task import make_task
 
     task = make_task(options.settings)
+    if options.dry_run:
+        writes = [str(path) for folder in folders for path in (folder.evaluation, folder.cases)]
+        return Plan(data=task.describe(), networks=[str(folder.model) for folder in folders], writes=writes)
     task.keep_split(run.split)
     evaluations = [_evaluate_one(task, run, folder, options.quiet) for folder in folders]
     values = paired(case_values(run), seeds_hold_out=task.seeds_hold_out)
@@ -105,5 +106,10 @@ def _cell(seeds: list[dict[str, float]]) -> str:
     return f"  {mean:7.3f} +- {std:6.3f}" + "".join(f" {value:8.3f}" for value in (*extremes(seeds), between))
 
 
+def command(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    main(EvaluateOptions, evaluate, argv, outcome=lambda evaluations: {"evaluations": evaluations})
+
+
 if __name__ == "__main__":
-    main(EvaluateOptions, evaluate)
+    command()

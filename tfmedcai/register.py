@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from tfmedcai.cli import SettingsOptions, main, progress
+from tfmedcai.cli import Plan, SettingsOptions, Unfinished, main, progress
 from tfmedcai.config import CaseFiles
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SimilarityName = Literal["ncc", "gradient_ncc", "patch_gradient_ncc"]
 MANY = ";"  # between several paths in one cell of a batch
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RegisterOptions(SettingsOptions):
     """Register a CT to X-ray images: find the pose of the C-arm about the patient."""
 
@@ -45,20 +45,24 @@ class RegisterOptions(SettingsOptions):
     """show no progress"""
 
 
-def register(options: RegisterOptions) -> list[dict[str, Any]]:
+def register(options: RegisterOptions) -> list[dict[str, Any]] | Plan:
     """Registers one case or a batch; writes poses and pictures and prints a JSON line for each case.
 
     Args:
         options: what to register, and how.
 
     Returns:
-        For each case what `tasks.registration_output.summary_of` says, with "name" and "folder".
+        For each case what `tasks.registration_output.summary_of` says, with "name" and "folder"; for a dry run which
+        cases would be registered how, or in a batch what is wrong with their files.
 
     Raises:
-        ValueError: if an input is not what is expected, or cases of a batch failed: the message says what or which.
+        ValueError: if an input is not what is expected: the message says what is.
+        Unfinished: if cases of a batch failed: the message says which.
     """
     if options.starts < 1:
         raise ValueError(f"`--starts` must be 1 or more. Received {options.starts}.")
+    if options.dry_run:
+        return _plan(options)
     stages = _stages(options)
     if options.batch is None:
         summary = _register_one(options, options.case, options.output, stages)
@@ -84,7 +88,7 @@ def read_batch(path: Path, case: CaseFiles) -> list[tuple[str, CaseFiles]]:
         with path.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file, skipinitialspace=True))
     except OSError as error:
-        raise ValueError(f"{path}: cannot read this batch ({error.strerror}).") from error
+        raise ValueError(f"{path}: cannot read this batch ({error.strerror}). Check the path.") from error
     known = [one.name for one in fields(CaseFiles)]
     unknown = sorted({str(column) for row in rows for column in row} - {"name", *known})
     if not rows or unknown:
@@ -129,8 +133,32 @@ def _register_batch(options: RegisterOptions, stages: "Sequence[Stage]") -> list
             write_batch(options.output / "results.csv", summaries)
     if failed:
         table = options.output / "results.csv"
-        raise ValueError(f"{len(failed)} of {len(cases)} cases failed: {', '.join(failed)}. {table} says why.")
+        raise Unfinished(
+            f"{len(failed)} of {len(cases)} cases failed: {', '.join(failed)}. {table} says why.", summaries
+        )
     return summaries
+
+
+def _plan(options: RegisterOptions) -> Plan:
+    """Reads every case, and finds no pose."""
+    from tfmedcai.tasks.registration_case import read_case
+
+    def planned(case: CaseFiles, folder: Path) -> dict[str, Any]:
+        views = len(read_case(case, options.settings.registering).problem.views)
+        return {"name": folder.name, "folder": str(folder), "views": views}
+
+    def planned_or_why(name: str, case: CaseFiles) -> dict[str, Any]:
+        try:
+            return planned(case, options.output / name)
+        except (ValueError, OSError, ImportError) as error:
+            return {"name": name, "folder": "", "error": str(error)}
+
+    _stages(options)
+    if options.batch is None:
+        cases = [planned(options.case, options.output)]
+    else:
+        cases = [planned_or_why(*row) for row in read_batch(options.batch, options.case)]
+    return Plan(cases=cases, method=list(_method(options)), starts=options.starts)
 
 
 def _register_one(options: RegisterOptions, case: CaseFiles, folder: Path, stages: "Sequence[Stage]") -> dict[str, Any]:
@@ -155,8 +183,7 @@ def _register_one(options: RegisterOptions, case: CaseFiles, folder: Path, stage
 def _stages(options: RegisterOptions) -> "list[Stage]":
     from tfmedcai.tasks.registration_stages import descent_stage, evolution_stage, polish_stage
 
-    settings, seed = options.settings.registering, options.settings.seed
-    method = options.method or (("similarity",) if options.run else ()) + ("cma_es", "descent")
+    settings, seed, method = options.settings.registering, options.settings.seed, _method(options)
     if "similarity" in method and options.run is None:
         raise ValueError("the stage similarity needs a trained network: give `--run`, the folder of its run.")
     makers = {
@@ -168,6 +195,10 @@ def _stages(options: RegisterOptions) -> "list[Stage]":
     return [makers[name]() for name in method]
 
 
+def _method(options: RegisterOptions) -> tuple[StageName, ...]:
+    return options.method or (("similarity",) if options.run else ()) + ("cma_es", "descent")
+
+
 def _similarity_stage(options: RegisterOptions) -> "Stage":
     from tfmedcai.tasks.registration_similarity import read_network, similarity_stage
 
@@ -176,5 +207,10 @@ def _similarity_stage(options: RegisterOptions) -> "Stage":
     return similarity_stage(options.settings.registering.similarity.model_copy(update=scale), read_network(options.run))
 
 
+def command(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    main(RegisterOptions, register, argv, outcome=lambda cases: {"cases": cases})
+
+
 if __name__ == "__main__":
-    main(RegisterOptions, register)
+    command()

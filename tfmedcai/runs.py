@@ -209,6 +209,29 @@ class Run:
         models = [sorted(self.folder.glob(f"{role}/seed_*/model.keras")) for role in ("best", "baselines/*")]
         return [ModelFolder(path.parent) for path in [*models[0], *models[1]]]
 
+    def must_be_trained(self) -> list[ModelFolder]:
+        """Returns all trained networks of the run, at least one.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        models = self.trained()
+        if not models:
+            raise ValueError(
+                f"{self.folder}: no trained network. Run `python -m tfmedcai.train --run {self.folder}` first."
+            )
+        return models
+
+
+def run_of(output: Path, settings: Settings) -> Run:
+    """Returns the run of these settings, whether its folder exists or not.
+
+    Args:
+        output: folder of run folders.
+        settings: settings; their digest is part of the folder's name.
+    """
+    return Run(output / f"{settings.task}-{settings.space}-{settings.oracle}-{settings.digest()}")
+
 
 def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bool = False) -> Run:
     """Makes the run folder of these settings, or opens it again.
@@ -226,7 +249,7 @@ def new_run(output: Path, settings: Settings, *, resume: bool = False, fresh: bo
         ValueError: if the run has trials and neither `resume` nor `fresh` was asked, if its settings were changed
             since, or if the folder cannot be written to.
     """
-    run = Run(output / f"{settings.task}-{settings.space}-{settings.oracle}-{settings.digest()}")
+    run = run_of(output, settings)
     if fresh and run.folder.exists():
         shutil.rmtree(run.folder)
     if run.settings.exists():
@@ -261,7 +284,9 @@ def open_run(folder: Path) -> tuple[Run, Settings]:
     """
     run = Run(folder)
     if not run.settings.is_file():
-        raise ValueError(f"{folder}: not a run folder (no {run.settings.name}). Name a folder that a command wrote.")
+        inside = sorted(str(path.parent) for path in folder.glob(f"*/{run.settings.name}"))
+        advice = f"Name one that is in it: {', '.join(inside)}." if inside else "Name a folder that a command wrote."
+        raise ValueError(f"{folder}: not a run folder (no {run.settings.name}). {advice}")
     return run, read_settings(run.settings)
 
 

@@ -1,19 +1,20 @@
 """Trains the architectures that a search found, or one given as text, beside networks made by hand."""
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tfmedcai import presets, registry
-from tfmedcai.cli import RUN_OPTION, SettingsOptions, in_words, main, progress
-from tfmedcai.config import Settings
+from tfmedcai.cli import RUN_OPTION, Plan, SettingsOptions, in_words, main, progress
 from tfmedcai.journal import Journal
-from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, write_json, write_whole
+from tfmedcai.runs import ModelFolder, Run, new_run, open_run, read_json, run_of, write_json, write_whole
 
 if TYPE_CHECKING:
     import keras
 
+    from tfmedcai.search_spaces.space import SearchSpace
     from tfmedcai.tasks.task import Candidate, Task
 
 
@@ -35,7 +36,7 @@ class Job:
     seed: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainOptions(SettingsOptions):
     """Train the best architecture of a search, and others beside it, from scratch."""
 
@@ -56,41 +57,73 @@ class TrainOptions(SettingsOptions):
     """print results only"""
 
 
-def train(options: TrainOptions) -> Run:
+def train(options: TrainOptions) -> Run | Plan:
     """Trains for all seeds what the options ask for.
 
     Returns:
-        The run folder, with one trained network for each seed, and the baselines' beside them.
+        The run folder, with one trained network for each seed, and the baselines' beside them; for a dry run what would
+        be trained and what is there already.
 
     Raises:
         ValueError: if there is nothing to train, or if trainings exist and neither `resume` nor `fresh` was asked.
     """
+    options = _of_preset(options)
+    if options.run is None and options.architecture is None:
+        raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
+    run = run_of(options.output, options.settings) if options.run is None else open_run(options.run)[0]
+
     from tfmedcai.tasks.strategies import make_strategy
     from tfmedcai.tasks.task import make_task
 
-    strategy = make_strategy(options.strategy)
-    if options.architecture in presets.names():
-        preset = presets.read(options.architecture)
-        sized = options.settings.updated({"space": preset["space"]} | preset["sizes"])
-        options = replace(options, settings=sized, architecture=preset["architecture"])
-    settings = options.settings
-    if options.run is not None:
-        run, _ = open_run(options.run)
-    elif options.architecture is not None:
-        run = new_run(options.output, settings, resume=True)
-    else:
-        raise ValueError(f"nothing to train: give `{RUN_OPTION} FOLDER` of a search or `--architecture TEXT`.")
-    task = make_task(settings)
+    strategy, task = make_strategy(options.strategy), make_task(options.settings)
+    jobs = _jobs(task, run, options.architecture)
+    if options.dry_run:
+        return _plan(task, run, jobs)
+    if options.run is None:
+        new_run(options.output, options.settings, resume=True)
     task.keep_split(run.split)
     with strategy.scope():
-        for job in [job for job in _jobs(task, run, options.architecture) if _is_open(run, job.folder, options)]:
+        for job in [job for job in jobs if _is_open(run, job.folder, options)]:
             _train_one(task, run, job, options)
     return run
 
 
+def outcome(run: Run) -> dict[str, Any]:
+    """Returns the trained networks of a run: file, network, seed, size."""
+    cards = {folder: read_json(folder.card) for folder in run.trained()}
+    told = ("network", "architecture", "seed", "parameters", "multiply_accumulates")
+    models = [{"model": str(folder.model)} | {name: card[name] for name in told} for folder, card in cards.items()]
+    return {"run": str(run.folder), "networks": models}
+
+
+def _plan(task: "Task", run: Run, jobs: list[Job]) -> Plan:
+    def planned(job: Job) -> dict[str, Any]:
+        state = "trained" if job.folder.model.exists() else "begun" if job.folder.checkpoint.exists() else "open"
+        size = task.network(job.candidate).count_params()
+        facts = {"model": str(job.folder.model), "candidate": str(job.candidate), "origin": job.origin}
+        return facts | {"seed": job.seed, "parameters": size, "state": state}
+
+    epochs = task.settings.training.epochs
+    return Plan(run=str(run.folder), data=task.describe(), epochs=epochs, networks=[planned(job) for job in jobs])
+
+
+def _of_preset(options: TrainOptions) -> TrainOptions:
+    """Puts a preset's text and sizes in the place of its name; a network of that name keeps those of the settings."""
+    name = options.architecture
+    if name is None or name in registry.names("networks") or name not in presets.names():
+        return options
+    preset = presets.read(name)
+    space = {"space": preset["space"]} if "space" in preset else {}
+    return replace(
+        options,
+        settings=options.settings.updated(space | preset["sizes"]),
+        architecture=preset.get("network") or preset["architecture"],
+    )
+
+
 def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
     """Lists what is to be trained: for each seed the best architecture, then what stands beside it."""
-    from tfmedcai.tasks.task import make_space
+    from tfmedcai.tasks.task import candidate_of, make_space
 
     settings = task.settings
     space, seeds = make_space(settings), settings.all_seeds()
@@ -99,7 +132,7 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
         return space.parse(_best_architecture(task, run, oracle, seed))
 
     if given is not None:
-        candidate = given if given in registry.names("networks") else space.parse(given)
+        candidate = given if given in registry.names("networks") else _parsed(space, given)
         jobs = [Job(run.best(seed), candidate, None, seed) for seed in seeds]
     else:
         jobs = [Job(run.best(seed), best(settings.oracle, seed), settings.oracle, seed) for seed in seeds]
@@ -110,19 +143,21 @@ def _jobs(task: "Task", run: Run, given: str | None) -> list[Job]:
                 jobs += [Job(run.baseline(name, seed), best(name, seed), name, seed) for seed in seeds]
         elif name == given:
             continue
-        elif name in presets.names():
-            jobs += [Job(run.baseline(name, seed), _preset(name, settings), name, seed) for seed in seeds]
-        else:
+        elif name in registry.names("networks"):
             jobs += [Job(run.baseline(name, seed), name, None, seed) for seed in seeds]
+        else:  # beside others a preset is of the size that settings say
+            preset = candidate_of(presets.read(name), settings)
+            jobs += [Job(run.baseline(name, seed), preset, name, seed) for seed in seeds]
     return jobs
 
 
-def _preset(name: str, settings: Settings) -> "Candidate":
-    """Returns the architecture of a preset, of whatever space; beside others it is of the size that settings say."""
-    from tfmedcai.tasks.task import make_space
-
-    preset = presets.read(name)
-    return make_space(settings.updated({"space": preset["space"]})).parse(preset["architecture"])
+def _parsed(space: "SearchSpace", text: str) -> "Candidate":
+    try:
+        return space.parse(text)
+    except ValueError as error:
+        known = [*presets.names(), *registry.names("networks")]
+        advice = registry.did_you_mean(text, known) or " `--list` shows presets and networks."
+        raise ValueError(f"`--architecture`: {error}{advice}") from error
 
 
 def _best_architecture(task: "Task", run: Run, oracle: str, seed: int) -> str:
@@ -200,5 +235,10 @@ def _multiply_accumulates(model: "keras.Model") -> int | None:
         return None
 
 
+def command(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    main(TrainOptions, train, argv, outcome=outcome)
+
+
 if __name__ == "__main__":
-    main(TrainOptions, train)
+    command()

@@ -81,16 +81,22 @@ def test_export_of_a_run_without_networks_says_what_to_do(tmp_path, capsys):
     ("arguments", "message"),
     [
         (["export", "--run", "/absent"], "error: /absent: not a run folder"),
-        (["ask", "--model", "nope"], "error: NOT_FOUND: Servable not found for request: Latest(nope)\n"),
+        (
+            ["ask", "--model", "nope"],
+            "error: NOT_FOUND: Servable not found for request: Latest(nope). `--model` is what `serve",
+        ),
         (
             ["ask", "--model", "tiny", "--signature", "s"],
             "error: `signature` must be one of ['serving_default', 'twice']",
         ),
         (["ask", "--model", "tiny"], "error: INVALID_ARGUMENT: input size does not match signature: 0!=1"),
-        (["ask", "--model", "tiny", "--input", "image=absent.npy"], "No such file or directory: 'absent.npy'\n"),
+        (
+            ["ask", "--model", "tiny", "--input", "image=absent.npy"],
+            "error: absent.npy: No such file or directory. Check the path.\n",
+        ),
         (["serve"], "error: Give either --model_base_path (with --model_name) or --model_config_file.\n"),
         (["serve", "--model_base_path", "/absent"], "error: `/absent` must be the folder of model default."),
-        (["serve", "--model_config_file", "/absent"], "No such file or directory: '/absent'\n"),
+        (["serve", "--model_config_file", "/absent"], "error: /absent: No such file or directory. Check the path.\n"),
     ],
 )
 def test_mistakes_end_in_one_line_and_exit_code_2(server, arguments, message, capsys):

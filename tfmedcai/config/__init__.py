@@ -3,6 +3,7 @@
 from tfmedcai.config.registration import CaseFiles, RegisterSettings
 from tfmedcai.config.searches import BayesianSettings, Fit, HyperbandSettings, SupernetSettings
 from tfmedcai.config.settings import NO_BASELINE, RELAXING_ORACLE, Settings, check_names, explain, read_settings
+from tfmedcai.config.table import Table
 from tfmedcai.config.tasks import PoseSettings, RegistrationSettings, SegmentationSettings, TrackingSettings
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "SegmentationSettings",
     "Settings",
     "SupernetSettings",
+    "Table",
     "TrackingSettings",
     "check_names",
     "explain",

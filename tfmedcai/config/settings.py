@@ -212,7 +212,7 @@ def read_settings(path: Path) -> Settings:
     try:
         values = tomllib.loads(path.read_text())
     except OSError as error:
-        raise ValueError(f"{path}: cannot read this settings file ({error.strerror}).") from error
+        raise ValueError(f"{path}: cannot read this settings file ({error.strerror}). Check the path.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a TOML file: {error}.") from error
     try:

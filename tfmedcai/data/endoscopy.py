@@ -275,7 +275,7 @@ LAYOUTS = {
 def _files(folder: Path, pattern: str) -> list[Path]:
     found = sorted(folder.glob(pattern))
     if not found:
-        raise FileNotFoundError(f"{folder}: must hold files {pattern}.")
+        raise FileNotFoundError(f"{folder}: must hold files {pattern}. Check the path and the layout.")
     return found
 
 

@@ -125,7 +125,7 @@ def pictures_in(folder: Path) -> list[Path]:
         FileNotFoundError: if the folder is missing.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: there is no such folder of frames.")
+        raise FileNotFoundError(f"{folder}: there is no such folder of frames. Check the path.")
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
 
 

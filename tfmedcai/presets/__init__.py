@@ -1,4 +1,4 @@
-"""Architectures that were found before, by name: one JSON file holds the text and the sizes of its network."""
+"""Published networks by name: one JSON file holds an architecture or a network made by hand, its sizes and its ends."""
 
 import json
 from importlib.resources import files
@@ -23,7 +23,8 @@ def read(name: str) -> dict[str, Any]:
         name: one of `names()`.
 
     Returns:
-        "space", "architecture" (its text in that space) and "sizes", the settings tables that belong to it.
+        "space" and "architecture" (its text in that space), or "network" (made by hand); "sizes", the settings tables
+        that belong to it; "ends", the other arguments of its network: shape of a sample, number of outputs.
 
     Raises:
         ValueError: if there is no such preset.

@@ -1,17 +1,16 @@
 """Searches an architecture for a task: `python -m tfmedcai.search`."""
 
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tfmedcai import registry
-from tfmedcai.cli import SettingsOptions, in_words, main, progress
+from tfmedcai.cli import Plan, SettingsOptions, in_words, main, progress
 from tfmedcai.config import NO_BASELINE, RELAXING_ORACLE, Settings
 from tfmedcai.journal import Journal, Row
-from tfmedcai.runs import Run, new_run, write_whole
+from tfmedcai.runs import Run, new_run, open_run, run_of, write_whole
 
 if TYPE_CHECKING:
     from tfmedcai.search.executors.executor import Executor
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from tfmedcai.tasks.task import Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SearchOptions(SettingsOptions):
     """Search an architecture for a task. `--list` prints the names of tasks, spaces and oracles."""
 
@@ -29,8 +28,6 @@ class SearchOptions(SettingsOptions):
     """go on with a search that was stopped"""
     fresh: bool = False
     """delete an existing run of these settings and start anew"""
-    dry_run: bool = False
-    """print settings, data and sizes; train nothing"""
     executor: Literal["in_process", "processes", "ray"] = "in_process"
     """where trials run: one after the other in this process, in processes of this machine, on a Ray cluster"""
     workers: int | None = None
@@ -49,11 +46,11 @@ class SearchOptions(SettingsOptions):
     """print results only"""
 
 
-def search(options: SearchOptions) -> Run | None:
+def search(options: SearchOptions) -> Run | Plan:
     """Runs the search that the options describe, and a baseline oracle on the same budget.
 
     Returns:
-        The run folder; None for a dry run.
+        The run folder; for a dry run settings, data and sizes of networks.
 
     Raises:
         ValueError: if the settings or an existing run do not fit.
@@ -61,8 +58,7 @@ def search(options: SearchOptions) -> Run | None:
     """
     settings = options.settings
     if options.dry_run:
-        dry_run(settings)
-        return None
+        return dry_run(run_of(options.output, settings), settings)
     oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
     if options.strategy != "none" and RELAXING_ORACLE not in oracles:
         raise ValueError(
@@ -89,8 +85,22 @@ def search(options: SearchOptions) -> Run | None:
                 if name != NO_BASELINE:
                     _search_one(task, relaxing, executor, run, name, seed, options.quiet)
     write_run_report(run, settings)
-    _print_result(task, run, settings)
+    told = outcome(run)
+    if best := told["best"]:
+        label = f"{task.objective.label} {best['score']:.4f}"
+        print(f"best: {best['architecture']}  {label}  {best['parameters']} parameters")
+    print(f"run: {run.folder}\nreport: {run.report}")
     return run
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Returns what a search has come to: folder, report, row of the best trial of its oracle, None without any."""
+    from tfmedcai.reports.summary import best_trial
+
+    settings = open_run(run.folder)[1]
+    objective = registry.load("tasks", settings.task).objective
+    best = best_trial(Journal(run.trials).read(), objective, settings.oracle)
+    return {"run": str(run.folder), "report": str(run.report), "best": best}
 
 
 def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":
@@ -99,6 +109,8 @@ def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":
     from tfmedcai.search.executors.processes import LocalProcesses
     from tfmedcai.search.training import TrialTraining
 
+    if options.workers is not None and options.workers < 1:
+        raise ValueError(f"`--workers` must be 1 or more. Received {options.workers}.")
     search, needs = task.settings.search, Needs(options.cpus, options.gpus, options.memory_gb)
     run = Run(run.folder.absolute())  # a process elsewhere may have another working directory
     training = TrialTraining(task, run)
@@ -109,21 +121,32 @@ def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":
     os.environ |= {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}  # else this process would leave no GPU to the trials
     care = Care(search.retries, search.time_limit_min and 60 * search.time_limit_min, run.log)
     if options.executor == "processes":
+        _check_gpus(options.gpus)
         return LocalProcesses(training, options.workers, needs, care)
     from tfmedcai.search.executors.ray_cluster import RayCluster
 
     return RayCluster(training, options.address, options.workers, needs, care)
 
 
-def dry_run(settings: Settings) -> None:
-    """Prints what a search of these settings would do: data, sizes of the networks, memory."""
+def _check_gpus(asked: float) -> None:
+    import tensorflow as tf
+
+    if asked and not tf.config.list_physical_devices("GPU"):
+        raise ValueError(
+            f"`--gpus {asked:g}`: TensorFlow finds no GPU on this machine. Leave it out, or see to the driver and "
+            '`pip install "tfmedcai[gpu]"`.'
+        )
+
+
+def dry_run(run: Run, settings: Settings) -> Plan:
+    """Returns what a search of these settings would do: data, sizes of the networks, memory."""
     import numpy as np
 
     from tfmedcai.tasks.task import build_supernet, make_space, make_task
 
     task = make_task(settings)
     architecture = make_space(settings).sample(np.random.default_rng(settings.seed))
-    facts: dict[str, Any] = {"settings": settings.model_dump(mode="json"), "data": task.describe()}
+    facts = Plan(run=str(run.folder), settings=settings.model_dump(mode="json"), data=task.describe())
     for title, searching, batch in (
         ("candidate", True, settings.search.fit.batch_size),
         ("full size", False, settings.training.batch_size),
@@ -136,7 +159,7 @@ def dry_run(settings: Settings) -> None:
         # Momentum, and for the second order the weights one step ahead and moved to either side.
         slots = 4 if settings.supernet.second_order else 1
         facts["supernet"] = _cost(relaxed, settings.supernet.batch_size, slots)
-    print(json.dumps(facts, indent=1))
+    return facts
 
 
 def _cost(network: Any, batch: int, optimizer_slots: int = 2) -> dict[str, int]:
@@ -256,16 +279,10 @@ def _rounds_writer(run: Run, oracle: Any, name: str, seed: int) -> Callable[[], 
     return write
 
 
-def _print_result(task: "Task", run: Run, settings: Settings) -> None:
-    from tfmedcai.reports.summary import best_trial
-
-    best = best_trial(Journal(run.trials).read(), task.objective, settings.oracle)
-    if best is not None:
-        print(
-            f"best: {best['architecture']}  {task.objective.label} {best['score']:.4f}  {best['parameters']} parameters"
-        )
-    print(f"run: {run.folder}\nreport: {run.report}")
+def command(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    main(SearchOptions, search, argv, outcome=outcome)
 
 
 if __name__ == "__main__":
-    main(SearchOptions, search)
+    command()

@@ -147,7 +147,7 @@ class Client:
         except grpc.RpcError as error:
             message = error.details() or "no message"
             if error.code() == grpc.StatusCode.UNAVAILABLE:
-                message = f"no server answers at {self.address} ({message})"
+                message = f"no server answers at {self.address} ({message}). Start one, or give `--address`."
             raise RequestError(error.code(), message) from error
 
     def _explained(self, error: RequestError, model: str, version: int | None) -> RequestError:

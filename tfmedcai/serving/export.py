@@ -1,6 +1,7 @@
 """Writes functions and their weights as a SavedModel version folder that appears whole or not at all."""
 
 import errno
+import importlib.metadata
 import json
 import os
 import platform
@@ -18,7 +19,6 @@ from tensorflow.core.framework.tensor_pb2 import TensorProto
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from tensorflow_serving.apis.prediction_log_pb2 import PredictionLog
 
-import tfmedcai
 from tfmedcai.serving.checks import check_answers, check_graph
 from tfmedcai.serving.predict import WARMUP_FILE
 from tfmedcai.serving.servables import DEFAULT_SIGNATURE, quiet_tensorflow
@@ -68,6 +68,11 @@ def export(
         check_answers(hidden, {name: signature.function for name, signature in signatures.items()}, requests)
         _sync(hidden)
         return _publish(hidden, folder, version)
+
+
+def next_version(folder: Path) -> int:
+    """Returns the number of the version that is exported next to a model's folder."""
+    return max(versions_in(folder), default=0) + 1 if folder.exists() else 1
 
 
 def _check_names(signatures: Mapping[str, Signature]) -> None:
@@ -147,7 +152,7 @@ def _card(
             for name, signature in signatures.items()
         },
         "versions": {
-            "tfmedcai": tfmedcai.__version__,
+            "tfmedcai": importlib.metadata.version("tfmedcai"),
             "tensorflow": tf.__version__,
             "keras": keras.__version__,
             "python": platform.python_version(),
@@ -198,7 +203,7 @@ def _sync(folder: Path) -> None:
 def _publish(hidden: Path, folder: Path, version: int | None) -> Path:
     while True:
         _check_free(folder, version)
-        target = folder / str(version or max(versions_in(folder), default=0) + 1)
+        target = folder / str(version or next_version(folder))
         try:
             os.rename(hidden, target)
         except OSError as error:

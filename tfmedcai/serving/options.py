@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+HIGHEST_PORT = 65535  # of a higher one gRPC takes what is left modulo this and one, without a word
 ShapePolicy = Literal["auto", "off", "rank", "full"]
 
 
@@ -51,3 +52,8 @@ class ServerOptions:
     """processes that share the port: small models answer as many more requests; each holds all models"""
     tensorflow_intra_op_parallelism: int = 0
     """threads of one operation; 0 uses all cores, or an equal share for each worker"""
+
+    def __post_init__(self) -> None:
+        for name, least in (("port", 0), ("rest_api_port", -1)):
+            if not least <= getattr(self, name) <= HIGHEST_PORT:
+                raise ValueError(f"`{name}` must be {least} to {HIGHEST_PORT}. Received {getattr(self, name)}.")

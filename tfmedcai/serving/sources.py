@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config.model_server_config_pb2 import ModelConfig, ModelServerConfig
 
 PLATFORM = "tensorflow"
+_EXPORT = "`python -m tfmedcai.serving export --run RUN` makes it, RUN/export."
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,9 @@ def chosen_versions(source: ModelSource) -> dict[int, Path]:
         ValueError: if the folder is not there, holds no version, or not the versions asked for.
     """
     if not source.base_path.is_dir():
-        raise ValueError(f"`{source.base_path}` must be the folder of model {source.name}. There is no such folder.")
+        raise ValueError(
+            f"`{source.base_path}` must be the folder of model {source.name}. There is no such folder. {_EXPORT}"
+        )
     found = versions_in(source.base_path)
     if source.versions is None:
         chosen = sorted(found)[-source.latest :]
@@ -43,7 +46,7 @@ def chosen_versions(source: ModelSource) -> dict[int, Path]:
     if missing or not chosen:
         raise ValueError(
             f"`{source.base_path}` must hold {f'the versions {missing}' if missing else 'a version'} of model "
-            f"{source.name}: a SavedModel folder whose name is a number. Found {sorted(found) or 'none'}."
+            f"{source.name}: a SavedModel folder whose name is a number. Found {sorted(found) or 'none'}. {_EXPORT}"
         )
     return {version: found[version] for version in chosen}
 

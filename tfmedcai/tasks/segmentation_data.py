@@ -45,7 +45,7 @@ def find_cases(settings: SegmentationSettings) -> list[Case]:
     """Returns the labelled cases of a data set on disk.
 
     Raises:
-        FileNotFoundError: if folder or files are missing.
+        FileNotFoundError: if folder or files are missing, or there is no label.
         ValueError: if no folder is named, or a name does not tell the patient.
     """
     if settings.folder is None:
@@ -54,12 +54,18 @@ def find_cases(settings: SegmentationSettings) -> list[Case]:
         case "decathlon":
             found = decathlon(settings.folder).training
         case "nih_pancreas":
-            found = [case for case in nih_pancreas(settings.folder) if case.label is not None]
+            found = nih_pancreas(settings.folder)
         case "patient_folders":
             found = patient_folders(settings.folder, settings.images, settings.label)
         case _:
             found = plain_folder(settings.folder, max(1, len(settings.images)))
-    return with_patients(found, settings.patient) if settings.patient else found
+    labelled = [case for case in found if case.label is not None]
+    if not labelled:
+        raise FileNotFoundError(
+            f"{settings.folder}: {len(found)} images and no labels to learn from. Check the path and the layout "
+            "(labels/ beside images/)."
+        )
+    return with_patients(labelled, settings.patient) if settings.patient else labelled
 
 
 def load_cases(settings: SegmentationSettings, seed: int) -> list[Prepared]:

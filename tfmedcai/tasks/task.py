@@ -218,6 +218,18 @@ def make_space(settings: Settings) -> SearchSpace:
     return registry.load("spaces", settings.space)(**(table.model_dump() if table is not None else {}))
 
 
+def candidate_of(preset: Mapping[str, Any], settings: Settings) -> Candidate:
+    """Returns what a preset stands for: an architecture of its space, whichever settings have, or a hand-made network.
+
+    Args:
+        preset: as `presets.read` returns it.
+        settings: the table of the space's name says how its texts are read.
+    """
+    if "network" in preset:
+        return preset["network"]
+    return make_space(settings.updated({"space": preset["space"]})).parse(preset["architecture"])
+
+
 def build_supernet(
     settings: Settings, *, input_shape: tuple[int, ...], outputs: int, per_pixel: bool = False
 ) -> keras.Model:

@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
     train(TrainOptions(settings=settings, run=run.folder))
     evaluate(EvaluateOptions(settings=settings, run=run.folder))
     predict(PredictOptions(settings=settings, run=run.folder, image=(folder / "images",)))
-    report(ReportOptions((run.folder,)))
+    report(ReportOptions(run=(run.folder,)))
 
 
 if __name__ == "__main__":

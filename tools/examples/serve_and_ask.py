@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=60, help="images that it is trained on")
     given = parser.parse_args(argv)
     run = given.run or train_one(given.output, given.images)
-    version = export(Export(run))
+    version = export(Export(run=run))
 
     from tfmedcai.serving.options import ServerOptions
     from tfmedcai.serving.server import Server

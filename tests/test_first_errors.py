@@ -37,7 +37,7 @@ MISTAKES = {
     "search --executor slurm": "Expected one of .*'in_process', 'processes', 'ray'",
     "search --help posee": "`posee` is no group of settings: .* Did you mean `pose`?",
     "serving": "Expected one of {export, serve, ask}.",
-    "report": "Missing from tfmedcai report: --run PATH",
+    "report": "Missing from tfmedcai report: --run [PATH [PATH ...]]",
     # Settings and names.
     "search --settings nowhere.toml": "nowhere.toml: cannot read this settings file .* Check the path.",
     "search --settings text.png": "text.png: not a TOML file",

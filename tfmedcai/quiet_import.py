@@ -25,7 +25,16 @@ class QuietTensorFlow(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Answers for `tensorflow`, once."""
+        """Answers for `tensorflow`, once.
+
+        Args:
+            fullname: of the module that is imported.
+            path: of its package; not looked at.
+            target: module that is loaded again; not looked at.
+
+        Returns:
+            What loads it, quietly; None for all other modules.
+        """
         if fullname != "tensorflow":
             return None
         sys.meta_path.remove(self)

@@ -166,6 +166,7 @@ def ask(verb: Ask) -> dict[str, Any]:
 
     Raises:
         ValueError: if an input cannot be read, or the server refuses the request.
+        RuntimeError: if no server answers.
     """
     from tfmedcai.serving.client import Client, describe
     from tfmedcai.serving.errors import RequestError

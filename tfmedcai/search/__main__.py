@@ -64,11 +64,7 @@ def search(options: SearchOptions) -> Run | None:
         dry_run(settings)
         return None
     oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
-    if options.strategy != "none" and RELAXING_ORACLE not in oracles:
-        raise ValueError(
-            f"`--strategy {options.strategy}` is for supernets. Received the oracle `{settings.oracle}`: "
-            "give its trials several GPUs with `--executor` and `--workers`."
-        )
+    _check_strategy(options, oracles)
     run = new_run(options.output, settings, resume=options.resume, fresh=options.fresh)
     from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.report import write_run_report
@@ -91,6 +87,18 @@ def search(options: SearchOptions) -> Run | None:
     write_run_report(run, settings)
     _print_result(task, run, settings)
     return run
+
+
+def _check_strategy(options: SearchOptions, oracles: list[str]) -> None:
+    if options.strategy != "none" and RELAXING_ORACLE not in oracles:
+        raise ValueError(
+            f"`--strategy {options.strategy}` is for supernets. Received the oracle `{oracles[0]}`: "
+            "give its trials several GPUs with `--executor` and `--workers`."
+        )
+    if options.strategy == "multiworker" and options.fresh:
+        raise ValueError(
+            "`--fresh` with `--strategy multiworker`: one machine would delete the run of another. Omit it."
+        )
 
 
 def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":

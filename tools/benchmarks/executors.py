@@ -49,7 +49,7 @@ def scaling(computing: int = 16, waiting: int = 8) -> Iterator[Case]:
             yield line(f"{kind}:workers", seconds, workers=workers, trials=trials * workers, **share)
 
 
-def busy_workers(workers: int = 1000, trials: int = 4000, mean_s: float = 600.0) -> Iterator[Case]:
+def busy_workers(workers: int = 1000, trials: int = 2000, mean_s: float = 600.0) -> Iterator[Case]:
     """How much of the time simulated workers have a trial, with the true times of the latent oracle's rounds."""
     pool = SimulatedWorkers(score, workers, mean_s)
     with tempfile.TemporaryDirectory() as folder:

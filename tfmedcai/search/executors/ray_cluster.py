@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from tfmedcai.cli import prepare_tensorflow
-from tfmedcai.search.executors.executor import ONE_CORE, USUAL_CARE, Care, Ended, Function, Needs, Workers, answered
+from tfmedcai.search.executors.executor import (
+    ONE_CORE,
+    USUAL_CARE,
+    Answer,
+    Care,
+    Ended,
+    Function,
+    Needs,
+    Workers,
+    answered,
+)
 from tfmedcai.search.executors.processes import flush_output, write_output
 
 GIB = 2**30
@@ -111,6 +121,11 @@ def _work(stored: list[Any], name: str, arguments: tuple[Any, ...], log: Path | 
     os.environ |= needs.variables()
     prepare_tensorflow()
     write_output(log)
-    ended = answered(name, lambda *given: ray.get(stored[0])(*given), arguments)
+
+    def call(*given: Any) -> Answer:
+        function: Any = ray.get(stored[0])
+        return function(*given)
+
+    ended = answered(name, call, arguments)
     flush_output()
     return ended

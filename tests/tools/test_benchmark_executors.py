@@ -42,9 +42,8 @@ def test_an_oracle_that_works_takes_what_it_computes_of_the_clock(executors):
         pass
     assert pool.wait(0.01) == []
     assert 0.05 <= pool.now < 5
-    now = pool.now
-    assert pool.wait(0.01) == []
-    assert pool.now < now + 0.05, "who sleeps computes nothing"
+    (ended,) = pool.wait(0.1)  # nobody computes, so the time may pass
+    assert ended.name == "long"
 
 
 def test_a_search_costs_little_beside_its_trials_and_resumes_without_any(executors):

@@ -105,7 +105,8 @@ def _joined(address: str | None) -> Any:
         raise ImportError('the executor `ray` needs Ray: `pip install "tfmedcai[cluster]"`.') from error
     if not ray.is_initialized():
         started = {} if address else {"include_dashboard": False}
-        ray.init(address, log_to_driver=False, logging_level="error", **started)
+        # Without "local" Ray looks for a cluster that was here before, and waits for it where it was killed.
+        ray.init(address or "local", log_to_driver=False, logging_level="error", **started)
     return ray
 
 

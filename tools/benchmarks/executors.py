@@ -34,7 +34,7 @@ def overhead(trials: int = TRIALS) -> Iterator[Case]:
             yield line(f"random:{case}", seconds, trials=len(rows), **each)
 
 
-def scaling(computing: int = 16, waiting: int = 8) -> Iterator[Case]:
+def scaling(computing: int = 8, waiting: int = 4) -> Iterator[Case]:
     """Trials a minute with processes side by side, the start of each counted, as a share of what one does alone."""
     for function, counts, trials in ((_computing, (1, 2), computing), (_waiting, (1, 4), waiting)):
         alone, kind = None, function.__name__.strip("_")

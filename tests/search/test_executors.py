@@ -6,10 +6,12 @@ import subprocess
 import sys
 import textwrap
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from tests.search import calls
+from tfmedcai.search.executors import ray_cluster
 from tfmedcai.search.executors.executor import Care, InProcess, Needs
 from tfmedcai.search.executors.processes import LocalProcesses
 
@@ -110,6 +112,7 @@ def test_processes_end_with_a_search_that_was_killed(tmp_path):
         """
         import sys, time
         from tests.search import calls
+from tfmedcai.search.executors import ray_cluster
         from tfmedcai.search.executors.processes import LocalProcesses
         if __name__ == "__main__":
             executor = LocalProcesses(calls.call, 1)
@@ -147,3 +150,13 @@ def test_in_this_process_one_call_after_the_other():
     assert all_of(executor)["a"].answer == {"value": float(os.getpid())}
     executor.submit("b", "fail", "memory")
     assert all_of(executor)["b"].reason == "MemoryError: too large"
+
+
+def test_a_ray_of_this_machine_looks_for_no_other_which_may_have_been_killed(monkeypatch):
+    asked = []
+    ray = SimpleNamespace(is_initialized=lambda: False, init=lambda address, **_: asked.append(address))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for address in (None, "auto"):
+        assert ray_cluster._joined(address) is ray
+    assert asked == ["local", "auto"]

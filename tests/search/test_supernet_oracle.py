@@ -104,3 +104,16 @@ def test_a_space_without_a_supernet_is_one_line(capsys, tmp_path):
     assert "Received `snap`" in line
     assert "\n" not in line
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "says"),
+    [
+        ({"oracle": "random"}, {"strategy": "mirrored"}, "is for supernets. Received the oracle `random`"),
+        ({}, {"strategy": "multiworker", "fresh": True}, "would delete the run of another"),
+    ],
+)
+def test_a_strategy_that_makes_no_sense_is_refused_before_anything_is_written(tmp_path, changes, options, says):
+    with pytest.raises(ValueError, match=says):
+        search(SearchOptions(settings=SETTINGS.updated(changes), output=tmp_path, **options))
+    assert not list(tmp_path.iterdir())

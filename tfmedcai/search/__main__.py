@@ -60,11 +60,7 @@ def search(options: SearchOptions) -> Run | Plan:
     if options.dry_run:
         return dry_run(run_of(options.output, settings), settings)
     oracles = list(dict.fromkeys([settings.oracle, settings.search.baseline]))
-    if options.strategy != "none" and RELAXING_ORACLE not in oracles:
-        raise ValueError(
-            f"`--strategy {options.strategy}` is for supernets. Received the oracle `{settings.oracle}`: "
-            "give its trials several GPUs with `--executor` and `--workers`."
-        )
+    _check_strategy(options, oracles)
     run = new_run(options.output, settings, resume=options.resume, fresh=options.fresh)
     from tfmedcai.search.relaxed_search import RelaxedSearch
     from tfmedcai.tasks.report import write_run_report
@@ -101,6 +97,18 @@ def outcome(run: Run) -> dict[str, Any]:
     objective = registry.load("tasks", settings.task).objective
     best = best_trial(Journal(run.trials).read(), objective, settings.oracle)
     return {"run": str(run.folder), "report": str(run.report), "best": best}
+
+
+def _check_strategy(options: SearchOptions, oracles: list[str]) -> None:
+    if options.strategy != "none" and RELAXING_ORACLE not in oracles:
+        raise ValueError(
+            f"`--strategy {options.strategy}` is for supernets. Received the oracle `{oracles[0]}`: "
+            "give its trials several GPUs with `--executor` and `--workers`."
+        )
+    if options.strategy == "multiworker" and options.fresh:
+        raise ValueError(
+            "`--fresh` with `--strategy multiworker`: one machine would delete the run of another. Omit it."
+        )
 
 
 def _executor(options: SearchOptions, task: "Task", run: Run) -> "Executor":

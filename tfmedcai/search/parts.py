@@ -134,7 +134,8 @@ class PartScorer:
         trial.found[row["part"]] = row["metrics"]
         if reason := row.get("reason"):
             del self._trials[name]
-            self._ended.append(Ended(name, row["metrics"], reason))
+            which = f" (part {row['part']})" if self.parts > 1 else ""
+            self._ended.append(Ended(name, row["metrics"], reason + which))
             self._drop(name)
         elif len(trial.found) == self.parts:
             self._ended.append(Ended(name, self._mean(self._trials.pop(name).found)))

@@ -309,16 +309,18 @@ def _start(build: Callable[[], keras.Model], keeper: Keeper) -> tuple[keras.Mode
     if checkpoint is None or not checkpoint.exists():
         return build(), []
     _know_layers()
-    choose_compiler()  # a graph that TensorFlow rewrites rounds in another way
+    by_xla = choose_compiler()  # a graph that TensorFlow rewrites rounds in another way
     try:
         with zipfile.ZipFile(checkpoint) as archive:
             rows = json.loads(archive.read("history.json"))
-        return keras.saving.load_model(checkpoint, safe_mode=True), rows
+        model = keras.saving.load_model(checkpoint, safe_mode=True)
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:
         if not keeper.needed:
             print(f"{checkpoint}: this checkpoint is damaged; training from the start")
             return build(), []
         raise ValueError(f"{checkpoint}: this checkpoint is damaged. Delete it to train from the start.") from error
+    model.jit_compile = by_xla  # it may have been kept with other devices
+    return model, rows
 
 
 def without_training(model: keras.Model) -> keras.Model:

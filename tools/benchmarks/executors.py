@@ -34,7 +34,7 @@ def overhead(trials: int = TRIALS) -> Iterator[Case]:
             yield line(f"random:{case}", seconds, trials=len(rows), **each)
 
 
-def scaling(computing: int = 16, waiting: int = 8) -> Iterator[Case]:
+def scaling(computing: int = 8, waiting: int = 4) -> Iterator[Case]:
     """Trials a minute with processes side by side, the start of each counted, as a share of what one does alone."""
     for function, counts, trials in ((_computing, (1, 2), computing), (_waiting, (1, 4), waiting)):
         alone, kind = None, function.__name__.strip("_")
@@ -49,7 +49,7 @@ def scaling(computing: int = 16, waiting: int = 8) -> Iterator[Case]:
             yield line(f"{kind}:workers", seconds, workers=workers, trials=trials * workers, **share)
 
 
-def busy_workers(workers: int = 1000, trials: int = 4000, mean_s: float = 600.0) -> Iterator[Case]:
+def busy_workers(workers: int = 1000, trials: int = 2000, mean_s: float = 600.0) -> Iterator[Case]:
     """How much of the time simulated workers have a trial, with the true times of the latent oracle's rounds."""
     pool = SimulatedWorkers(score, workers, mean_s)
     with tempfile.TemporaryDirectory() as folder:

@@ -51,7 +51,7 @@ def quality(trials: int = 60, seeds: int = SEEDS, oracles: tuple[str, ...] = ("l
             lost=round(statistics.mean(lost), 4),
             lost_error=round(statistics.stdev(lost) / seeds**0.5, 4),
             # Of the same seeds; the smaller, the less it looks like chance.
-            paired_t_test_p=round(float(ttest_rel(best[1], best[8]).pvalue), 4),
+            paired_t_test_p=round(float(ttest_rel(best[1], best[8]).pvalue), 4) if any(lost) else 1.0,
         )
 
 

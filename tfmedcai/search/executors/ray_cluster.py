@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from tfmedcai.cli import prepare_tensorflow
-from tfmedcai.search.executors.executor import ONE_CORE, USUAL_CARE, Care, Ended, Function, Needs, Workers, answered
+from tfmedcai.search.executors.executor import (
+    ONE_CORE,
+    USUAL_CARE,
+    Answer,
+    Care,
+    Ended,
+    Function,
+    Needs,
+    Workers,
+    answered,
+)
 from tfmedcai.search.executors.processes import flush_output, write_output
 
 GIB = 2**30
@@ -95,7 +105,8 @@ def _joined(address: str | None) -> Any:
         raise ImportError('the executor `ray` needs Ray: `pip install "tfmedcai[cluster]"`.') from error
     if not ray.is_initialized():
         started = {} if address else {"include_dashboard": False}
-        ray.init(address, log_to_driver=False, logging_level="error", **started)
+        # Without "local" Ray looks for a cluster that was here before, and waits for it where it was killed.
+        ray.init(address or "local", log_to_driver=False, logging_level="error", **started)
     return ray
 
 
@@ -111,6 +122,11 @@ def _work(stored: list[Any], name: str, arguments: tuple[Any, ...], log: Path | 
     os.environ |= needs.variables()
     prepare_tensorflow()
     write_output(log)
-    ended = answered(name, lambda *given: ray.get(stored[0])(*given), arguments)
+
+    def call(*given: Any) -> Answer:
+        function: Any = ray.get(stored[0])
+        return function(*given)
+
+    ended = answered(name, call, arguments)
     flush_output()
     return ended

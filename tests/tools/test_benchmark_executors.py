@@ -30,8 +30,16 @@ def test_simulated_workers_share_the_work_and_the_clock_counts_the_longest(execu
     assert pool.free == 0
     ended = [call for _ in range(3) for call in pool.wait()]
     assert sorted(call.name for call in ended) == ["0", "1", "2"]
-    assert pool.now < pool.busy < 3 * pool.now
+    assert pool.now == max(end for _, end in pool.spans)
     assert pool.free == 3
+
+
+def test_a_worker_without_a_trial_is_not_busy(executors):
+    pool = executors.SimulatedWorkers(lambda: {"value": 0.0}, 2, 10.0)
+    for _ in range(3):
+        pool.submit("alone")
+        pool.wait()
+    assert pool.busy_share() == pytest.approx(0.5, abs=0.05)
 
 
 def test_an_oracle_that_works_takes_what_it_computes_of_the_clock(executors):

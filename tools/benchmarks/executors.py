@@ -49,22 +49,15 @@ def scaling(computing: int = 8, waiting: int = 4) -> Iterator[Case]:
             yield line(f"{kind}:workers", seconds, workers=workers, trials=trials * workers, **share)
 
 
-def busy_workers(workers: int = 1000, trials: int = 2000, mean_s: float = 600.0) -> Iterator[Case]:
+def busy_workers(workers: int = 1000, trials: int = 4000, mean_s: float = 600.0) -> Iterator[Case]:
     """How much of the time simulated workers have a trial, with the true times of the latent oracle's rounds."""
     pool = SimulatedWorkers(score, workers, mean_s)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         run_search("latent", Path(folder) / "trials.jsonl", pool, trials, initial=100, per_round=100, fit_steps=100)
         seconds = time.perf_counter() - start
-    # Behind the last proposal workers end one by one, in any search: the share is that of an oracle that never waits.
-    ideal = SimulatedWorkers(score, workers, mean_s)
-    with tempfile.TemporaryDirectory() as folder:
-        run_search("random", Path(folder) / "trials.jsonl", ideal, trials)
-    share, most = (of.busy / (workers * of.now) for of in (pool, ideal))
-    shares = {"busy_share": round(share, 4), "if_never_waiting": round(most, 4)}
-    yield line(
-        "latent:busy_workers", seconds, workers=workers, trials=trials, hours=round(pool.now / 3600, 2), **shares
-    )
+    share = {"hours": round(pool.spans[-1][0] / 3600, 2), "busy_share": round(pool.busy_share(), 4)}
+    yield line("latent:busy_workers", seconds, workers=workers, trials=trials, **share)
 
 
 def _computing(architecture: Any, epochs: int) -> Answer:

@@ -31,12 +31,13 @@ class SimulatedWorkers(Executor):
 
     Attributes:
         now: seconds on the clock.
-        busy: seconds that workers had a trial, together.
+        spans: when each trial begins and ends.
     """
 
     def __init__(self, function: Function, workers: int, mean_s: float, seed: int = 0):
         self.function, self.workers, self.mean_s = function, workers, mean_s
-        self.rng, self.now, self.busy = np.random.default_rng(seed), 0.0, 0.0
+        self.rng, self.now = np.random.default_rng(seed), 0.0
+        self.spans: list[tuple[float, float]] = []
         self._computed = time.process_time()
         self._ends: list[tuple[float, str, tuple[Any, ...]]] = []
 
@@ -50,10 +51,15 @@ class SimulatedWorkers(Executor):
         """Workers with one."""
         return len(self._ends)
 
+    def busy_share(self) -> float:
+        """Returns the part of the time that workers had a trial, until the last one began: behind it all end."""
+        last = self.spans[-1][0]
+        return sum(min(end, last) - start for start, end in self.spans) / (self.workers * last)
+
     def submit(self, name: str, *arguments: Any) -> None:
         """Begins a trial, and decides when it ends."""
         seconds = self.mean_s * self.rng.lognormal(-(np.log(2) ** 2) / 2, np.log(2))
-        self.busy += seconds
+        self.spans.append((self.now, self.now + seconds))
         heapq.heappush(self._ends, (self.now + seconds, name, arguments))
 
     def wait(self, timeout_s: float | None = None) -> list[Ended]:

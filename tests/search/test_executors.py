@@ -112,7 +112,7 @@ def test_processes_end_with_a_search_that_was_killed(tmp_path):
         """
         import sys, time
         from tests.search import calls
-from tfmedcai.search.executors import ray_cluster
+        from tfmedcai.search.executors import ray_cluster
         from tfmedcai.search.executors.processes import LocalProcesses
         if __name__ == "__main__":
             executor = LocalProcesses(calls.call, 1)

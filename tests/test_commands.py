@@ -178,6 +178,16 @@ def test_several_runs_are_compared_beside_the_first(run, tmp_path, capsys):
     assert "each run is to be named once" in says(capsys, ReportOptions, report, "--run", copy, copy)
 
 
+def test_an_evaluation_of_another_version_is_said(run, tmp_path, capsys):
+    copy = Run(shutil.copytree(run.folder, tmp_path / run.folder.name))
+    cases = copy.best(0).cases
+    with np.load(cases) as arrays:
+        kept = {name: arrays[name] for name in arrays.files if name != "label"}
+    np.savez(cases, **kept)
+    said = says(capsys, ReportOptions, report, "--run", copy.folder)
+    assert "cases.npz: there is no 'label" in said and "tfmedcai.evaluate" in said
+
+
 def test_an_evaluation_says_how_far_it_is(run, capsys):
     evaluate(EvaluateOptions(settings=open_run(run.folder)[1], run=run.folder))
     assert "evaluating i3posnet, seed 0: images: 2/2\n" in capsys.readouterr().err

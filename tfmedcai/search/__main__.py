@@ -190,6 +190,7 @@ def _search_one(
     from tfmedcai.search.stopping import Stopping
     from tfmedcai.search.tuner import Limits, Listener, Tuner
     from tfmedcai.tasks.task import make_space
+    from tfmedcai.tasks.watch import best_of
 
     settings = task.settings
     space = make_space(settings)
@@ -211,11 +212,7 @@ def _search_one(
                 best.append(row["score"])
             score = f"{row['score']:.4g}" if row["score"] is not None else "failed"
             score += f": {row['reason']}" if row["reason"] else ""
-            top = (
-                max(best, default=float("nan"))
-                if task.objective.direction == "max"
-                else min(best, default=float("nan"))
-            )
+            top = best_of(task.objective, best) if best else float("nan")
             beside = f"; {executor.running} running" if executor.running else ""
             tell(f"{row['architecture']}: {score} ({row['source']}); best {top:.4g}{beside}")
 

@@ -11,6 +11,7 @@ from tfmedcai.config import Settings
 from tfmedcai.journal import Journal
 from tfmedcai.registry import load
 from tfmedcai.reports.comparison import paired
+from tfmedcai.reports.document import Picture, Stack
 from tfmedcai.reports.figures import progress
 from tfmedcai.reports.html import write_report
 from tfmedcai.reports.pages import RunData, search_report
@@ -18,7 +19,7 @@ from tfmedcai.reports.run_comparison import comparison_report
 from tfmedcai.reports.summary import best_trial
 from tfmedcai.runs import ModelFolder, Run, read_json, write_whole
 from tfmedcai.tasks.fitting import read_history
-from tfmedcai.tasks.task import CLASSES, CONFUSION, OF_ALL, make_space, make_task
+from tfmedcai.tasks.task import CLASSES, CONFUSION, OF_ALL, Task, make_space, make_task
 
 
 def write_run_report(run: Run, settings: Settings, path: Path | None = None) -> None:
@@ -90,7 +91,7 @@ def run_data(run: Run, settings: Settings) -> RunData:
         rounds=Journal(run.rounds).read(),
         evaluations=[read_json(folder.evaluation) for folder in evaluated],
         hand_made=cards[hand_made[0].folder]["network"] if hand_made else None,
-        cases=task.case_pictures(_arrays((searched or evaluated)[0])) if evaluated else (),
+        cases=_pictures(task, (searched or evaluated)[0]) if evaluated else (),
         values=paired(values, seeds_hold_out=True),
         paired=paired(values, seeds_hold_out=task.seeds_hold_out),
         confusions=confusions,
@@ -113,6 +114,16 @@ def case_values(run: Run) -> dict[str, dict[str, list[np.ndarray]]]:
             for name, array in _arrays(folder, lambda name: name.startswith(OF_ALL)).items():
                 of_network.setdefault(name.removeprefix(OF_ALL), []).append(array)
     return found
+
+
+def _pictures(task: Task, folder: ModelFolder) -> Sequence[Picture | Stack]:
+    try:
+        return task.case_pictures(_arrays(folder))
+    except KeyError as error:
+        raise ValueError(
+            f"{folder.cases}: there is no {error}, as where another version of tfmedcai has evaluated. "
+            "Run `python -m tfmedcai.evaluate --run` with this run again."
+        ) from error
 
 
 def _confusions(evaluated: Sequence[ModelFolder]) -> tuple[dict[str, np.ndarray], list[str]]:

@@ -12,6 +12,9 @@ GOLDEN = (ROOT / os.environ.get("TFMEDCAI_GOLDEN", "../shared/golden")).resolve(
 DATA = (ROOT / os.environ.get("TFMEDCAI_DATA", "../shared/data")).resolve()
 CONFORMANCE = "test_conformance.py"
 
+# Some processors have it on by themselves; commands have it on everywhere, and so do tests.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
 
 @pytest.fixture(autouse=True)
 def _same_numbers() -> None:

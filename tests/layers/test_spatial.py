@@ -48,8 +48,18 @@ def test_padding_appends_zeros_and_cropping_takes_them_off(size, known):
 def test_known_sizes_take_plain_layers_and_as_few_as_they_need():
     assert [type(layer).__name__ for layer in through((7, 8, 1), 4).layers[1:]] == ["ZeroPadding2D", "Cropping2D"]
     assert len(through((8, 8, 1), 4).layers) == len(through((None, 8, 1), 1).layers) == 1
+    assert [type(layer).__name__ for layer in through((7, 8, 4, 1), 4).layers[1:]] == ["PadToMultiple", "Cropping3D"]
     assert [type(layer).__name__ for layer in through((None, 8, 1), 4).layers[1:]] == ["PadToMultiple", "CropLike"]
     assert through((None, 7, 1), 4).output_shape[0] == (None, None, 8, 1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("size", [(7, 9), (5, 6, 7)])
+def test_a_convolution_of_what_is_padded_is_the_same_in_a_graph(size, known):
+    image = keras.Input((*(size if known else [None] * len(size)), 2))
+    model = keras.Model(image, spatial_convolution(padded(image, 4), 3, 3, "convolution"))
+    images = np.random.default_rng(0).random((2, *size, 2), dtype=np.float32)
+    np.testing.assert_allclose(model.predict(images, verbose=0), model(images), atol=1e-5)
 
 
 def test_saved_with_open_sizes(tmp_path):

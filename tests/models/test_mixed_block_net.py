@@ -85,7 +85,7 @@ def test_pixels_know_where_they_are():
 
 def test_model_is_made_of_plain_keras_layers_where_sizes_are_given():
     architecture = MixedBlock.parse("keep-vgg3 down-residual3 keep-dense3 up-inception3 keep-vgg3+1")
-    for shape in ((16, 16, 1), (15, 16, 1), (8, 7, 6, 1)):
+    for shape in ((16, 16, 1), (15, 16, 1), (8, 8, 6, 1)):
         model = mixed_block_net(architecture, input_shape=shape, per_pixel=True, filters=4)
         assert {layer["module"] for layer in model.get_config()["layers"]} == {"keras.layers"}
 

@@ -67,19 +67,20 @@ def padded(x: Tensor, multiple: int, name: str = "pad") -> Tensor:
     """Appends zeros at the end of every axis, up to the next multiple of a size.
 
     Args:
-        x: `(batch, *spatial, channels)`. Where all sizes are known now, a plain Keras layer pads, or none; where one is
-            open, a `PadToMultiple` looks at each batch.
+        x: `(batch, *spatial, channels)`. An image of known size is padded by a plain Keras layer, or by none; volumes
+            and open sizes by a `PadToMultiple`, which looks at each batch.
         multiple: what every size shall be a multiple of, in px.
         name: name of the layer.
 
     Returns:
         `(batch, *spatial, channels)` with sizes that are multiples.
     """
-    sizes = x.shape[1:-1]
-    if None in sizes:
-        return x if multiple == 1 else PadToMultiple(multiple, name=name)(x)
-    margins = tuple((0, -size % multiple) for size in sizes)
-    return PADDING[len(x.shape)](margins, name=name)(x) if any(map(any, margins)) else x
+    margins = [None if size is None else -size % multiple for size in x.shape[1:-1]]
+    if multiple == 1 or not any(margin != 0 for margin in margins):
+        return x
+    if None in margins or len(margins) == 3:
+        return PadToMultiple(multiple, name=name)(x)
+    return layers.ZeroPadding2D([(0, margin) for margin in margins], name=name)(x)
 
 
 def cropped(x: Tensor, image: Tensor, canvas: Tensor, name: str = "crop") -> Tensor:
@@ -106,6 +107,9 @@ def cropped(x: Tensor, image: Tensor, canvas: Tensor, name: str = "crop") -> Ten
 class PadToMultiple(layers.Layer):
     """Appends zeros to images or volumes of any size, up to the next multiple of a size.
 
+    Zeros are concatenated: of a padding and the convolution of a volume after it TensorFlow 2.21 with oneDNN makes one
+    operation in graphs without gradients, which forgets the convolution's own padding.
+
     Args:
         multiple: what every size shall be a multiple of, in px.
         options: of `keras.layers.Layer`.
@@ -117,9 +121,12 @@ class PadToMultiple(layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         """Pads `(batch, *spatial, channels)`."""
-        shape: Any = ops.shape(inputs)
-        margins = [(0, -size % self.multiple) for size in shape[1:-1]]
-        return ops.pad(inputs, [(0, 0), *margins, (0, 0)])
+        x: Any = inputs
+        for axis in range(1, len(x.shape) - 1):
+            shape = list(ops.shape(x))
+            shape[axis] = -shape[axis] % self.multiple
+            x = ops.concatenate([x, ops.zeros(shape, x.dtype)], axis)
+        return x
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Rounds the known sizes up."""

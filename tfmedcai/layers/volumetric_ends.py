@@ -38,9 +38,10 @@ def volume_planes(image: Tensor, multiple: int) -> Tensor:
     Returns:
         `(batch, depth, height, width, channels)`.
     """
-    x = layers.Permute((3, 1, 2, 4), name="planes")(image)
-    surplus = [-size % multiple for size in x.shape[1:4]]
-    return layers.ZeroPadding3D(_margins(surplus), name="pad")(x) if any(surplus) else x
+    surplus = [-size % multiple for size in image.shape[1:4]]
+    # Zeros before planes, never next to a convolution: see `PadToMultiple`.
+    x = layers.ZeroPadding3D(_margins(surplus), name="pad")(image) if any(surplus) else image
+    return layers.Permute((3, 1, 2, 4), name="planes")(x)
 
 
 def volume_logits(x: Tensor, image: Tensor) -> Tensor:

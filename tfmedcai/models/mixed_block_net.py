@@ -43,7 +43,7 @@ def mixed_block_net(
 
     Returns:
         Functional model `(batch, *spatial, channels)` -> `(batch, outputs)` or `(batch, *spatial, outputs)`, made of
-        plain Keras layers only where the sizes are given.
+        plain Keras layers only where the sizes are given and, of a volume, need no padding.
 
     Raises:
         ValueError: if a number is not positive, `filters` is no multiple of 4, or a size is open without `per_pixel`.

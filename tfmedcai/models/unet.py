@@ -59,7 +59,7 @@ def unet(
 
     Returns:
         Functional model `(batch, *spatial, channels)` -> `(batch, outputs)` or `(batch, *spatial, outputs)`, made of
-        plain Keras layers only where the sizes are given.
+        plain Keras layers only where the sizes are given and, of a volume, need no padding.
 
     Raises:
         ValueError: if a number is out of range, the encoder is unknown, or a size is open without `per_pixel`.

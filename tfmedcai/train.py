@@ -210,16 +210,17 @@ def _train_one(task: "Task", run: Run, job: Job, options: TrainOptions) -> None:
     write_json(folder.card, card | {"network": network} | size)
     write_whole(folder.model, without_training(model).save)
     folder.checkpoint.unlink(missing_ok=True)
-    _show(task, run, job)
+    _show(task, run, job, model)
     print(f"{folder.model}: {network}, {model.count_params()} parameters, {len(rows)} epochs")
 
 
-def _show(task: "Task", run: Run, job: Job) -> None:
-    """Draws an architecture for TensorBoard; networks made by hand have no drawing."""
+def _show(task: "Task", run: Run, job: Job, model: "keras.Model") -> None:
+    """Shows a network in TensorBoard: its layers and, of one that no hand made, the drawing of its architecture."""
     from tfmedcai.reports.figures import block
-    from tfmedcai.tasks.events import write_drawing
+    from tfmedcai.tasks.events import write_drawing, write_graph
     from tfmedcai.tasks.task import make_space
 
+    write_graph(run.model_events(job.folder), model)
     if not isinstance(job.candidate, str):
         space = make_space(task.settings.updated({"space": job.candidate.space}))
         drawing = block(lambda axes: space.draw(job.candidate, axes))

@@ -1,5 +1,6 @@
 """What TensorBoard would show, read back with its own reader."""
 
+import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -8,7 +9,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util.tensor_util import make_ndarray
 
 from tfmedcai.reports.document import Picture, Stack
-from tfmedcai.tasks.events import course, write_measures, write_pictures, write_trial
+from tfmedcai.tasks.events import course, write_graph, write_measures, write_pictures, write_trial
 
 ROW = {
     "oracle": "latent", "seed": 1, "trial": 7, "epochs": 2, "values": {"depth": 3, "kind": "vgg", "none": None},
@@ -52,6 +53,20 @@ def test_a_trial_has_its_values_as_hparams_and_its_score(tmp_path):
 def test_a_failed_trial_has_no_score(tmp_path):
     write_trial(tmp_path, "latent-1-7", ROW | {"score": None, "parameters": None, "metrics": {}})
     assert "trial/score" not in read(tmp_path).Tags()["tensors"]
+
+
+def test_a_network_is_a_graph_of_its_layers(tmp_path):
+    image = keras.Input((8, 8, 1), name="image")
+    inner = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.ReLU()], name="inner")
+    maps = keras.layers.Conv2D(2, 3, padding="same", name="maps")(image)
+    both = keras.layers.Concatenate(name="both")([maps, inner(maps)])
+    write_graph(tmp_path, keras.Model(image, both))
+    nodes = {node.name: node for node in read(tmp_path).Graph().node}
+    assert {name: list(node.input) for name, node in nodes.items()} == {
+        "image": [], "maps": ["image"], "inner": ["maps"], "both": ["maps", "inner"],
+    }  # fmt: skip
+    assert [nodes[name].op for name in ("image", "maps", "inner")] == ["InputLayer", "Conv2D", "Sequential"]
+    assert nodes["maps"].attr["input_shapes"].s == b"(None, 8, 8, 1)"
 
 
 def test_pictures_and_measures_of_an_evaluation(tmp_path):

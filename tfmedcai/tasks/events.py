@@ -1,4 +1,4 @@
-"""Writes what TensorBoard shows of a run: courses by epoch, trials as HParams, pictures. It is local, like the run."""
+"""Writes what TensorBoard shows of a run: courses by epoch, trials as HParams, graphs, pictures. All stays local."""
 
 import contextlib
 import io
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ def write_pictures(folder: Path, pictures: Iterable[Picture | Stack]) -> None:
 
 @_forgiving()
 def write_drawing(folder: Path, figure: Figure, architecture: str) -> None:
-    """Writes the drawing of an architecture, which stands for the graph: tracing that may take minutes.
+    """Writes the drawing of an architecture.
 
     Args:
         folder: of the events.
@@ -95,6 +96,33 @@ def write_drawing(folder: Path, figure: Figure, architecture: str) -> None:
     with _writing(folder) as writer, writer.as_default(step=0):
         tf.summary.image("architecture", pixels(figure)[np.newaxis])
         tf.summary.text("architecture", architecture)
+
+
+@_forgiving()
+def write_graph(folder: Path, model: keras.Model) -> None:
+    """Writes the layers of a functional network and what flows between them, read from its configuration.
+
+    Args:
+        folder: of the events.
+        model: not traced, which may take minutes. What is in a layer or in a model within it stays in it.
+    """
+    graph = tf.compat.v1.GraphDef()
+    for layer in model.get_config().get("layers", ()):
+        node = graph.node.add(name=layer["config"]["name"], op=layer["class_name"])
+        flows = list(_flows(layer.get("inbound_nodes", ())))
+        node.input.extend(name for name, _ in flows)
+        node.attr["input_shapes"].s = "; ".join(shape for _, shape in flows).encode()
+    with _writing(folder) as writer, writer.as_default(step=0):
+        tf.summary.graph(graph)
+
+
+def _flows(of: Any) -> Iterator[tuple[str, str]]:
+    """Finds the tensors that a layer takes, in whatever form: name of the layer that gives it, and shape."""
+    if isinstance(of, dict) and of.get("class_name") == "__keras_tensor__":
+        yield of["config"]["keras_history"][0], str(tuple(of["config"]["shape"]))
+    elif isinstance(of, (dict, list, tuple)):
+        for one in of.values() if isinstance(of, dict) else of:
+            yield from _flows(one)
 
 
 def pixels(figure: Figure) -> np.ndarray:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from types import SimpleNamespace
 
 import keras_tuner
@@ -73,7 +74,12 @@ def settings(**changes):
     return SimpleNamespace(**{**vars(SETTINGS), **changes})
 
 
-def test_is_an_oracle(tmp_path, table):
+@pytest.mark.parametrize("seconds", [0, 0.02])
+def test_is_an_oracle_however_long_a_fit_takes(tmp_path, table, monkeypatch, seconds):
+    fit = TableAutoEncoder.fit
+    monkeypatch.setattr(
+        TableAutoEncoder, "fit", lambda *arguments, **named: time.sleep(seconds) or fit(*arguments, **named)
+    )
     check_oracle(small, tmp_path)
 
 

@@ -33,6 +33,12 @@ def test_patches_of_any_size(input_shape):
     assert answer.shape == (1, *input_shape[:3], 3)
 
 
+def test_a_small_padded_patch_is_the_same_in_a_graph():
+    model = unet3d(input_shape=(5, 6, 3, 1), filters=2, depth=1)
+    images = np.random.default_rng(0).random((1, 5, 6, 3, 1), dtype=np.float32)
+    np.testing.assert_allclose(model.predict(images, verbose=0), model(images), atol=1e-5)
+
+
 def test_vector():
     assert unet3d(input_shape=(16, 16, 16, 1), outputs=5, per_pixel=False, filters=2).output_shape == (None, 5)
 

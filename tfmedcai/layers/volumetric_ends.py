@@ -39,7 +39,7 @@ def volume_planes(image: Tensor, multiple: int) -> Tensor:
         `(batch, depth, height, width, channels)`.
     """
     surplus = [-size % multiple for size in image.shape[1:4]]
-    # Zeros before planes, never next to a convolution: see `PadToMultiple`.
+    # Zeros before planes, not before a convolution that pads: see `PadToMultiple`.
     x = layers.ZeroPadding3D(_margins(surplus), name="pad")(image) if any(surplus) else image
     return layers.Permute((3, 1, 2, 4), name="planes")(x)
 

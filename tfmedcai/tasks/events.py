@@ -106,6 +106,7 @@ def write_graph(folder: Path, model: keras.Model) -> None:
         folder: of the events.
         model: not traced, which may take minutes. What is in a layer or in a model within it stays in it.
     """
+    # TensorBoard's own reader of configurations fails where a layer takes a number, as in ProST.
     graph = tf.compat.v1.GraphDef()
     for layer in model.get_config().get("layers", ()):
         node = graph.node.add(name=layer["config"]["name"], op=layer["class_name"])

@@ -94,7 +94,6 @@ class LatentOracle(keras_tuner.Oracle):
         self._estimates: dict[str, float] = {}  # by key, for the last batch
         self._autoencoder: SequenceAutoEncoder | None = None
         self._due: tuple[dict[str, float], int] | None = None  # the round to begin: scores by trial, proposals wanted
-        self._exhausted = False  # nothing was found that was not proposed before, which ends the search
         self.fitting: Future[_Round] | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="latent")
 
@@ -103,15 +102,14 @@ class LatentOracle(keras_tuner.Oracle):
         if self._due is not None:
             # Not before somebody asks: behind the last trial of a search no round is needed.
             self.fitting, self._due = self._thread.submit(self._round, *self._due), None
-        if not self._pending and not self._exhausted:
+        if not self._pending:
             if self.fitting is None:
                 self._pending = self._draw(1)  # too little is known yet
             elif not self.fitting.done():
                 return {"status": TrialStatus.IDLE}
             else:
                 self._take(self.fitting.result())
-            self._exhausted = not self._pending
-        if self._exhausted:
+        if not self._pending:
             return {"status": TrialStatus.STOPPED}
         self._proposed[trial_id] = self._pending.pop(0)
         return {"status": TrialStatus.RUNNING, "values": self.space.values(self._proposed[trial_id])}
@@ -123,7 +121,7 @@ class LatentOracle(keras_tuner.Oracle):
         running = len(self.ongoing_trials)
         ended = len(self._proposed) - running
         # A replay asks only where a proposal came of it: a round must know the same, whether it has begun or is due.
-        begun = self._exhausted or self.fitting is not None or self._due is not None
+        begun = self.fitting is not None or self._due is not None
         if not begun and ended >= self.settings.initial and len(self._pending) <= running:
             scores = self._scores()
             # Nothing can be learnt from a single one, if all others have failed.
